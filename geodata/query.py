@@ -1,0 +1,49 @@
+"""What to read: a window of one item in plain integers, or a grid anywhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from geodata.errors import QueryError
+from geodata.grid import Grid
+from geodata.interval import ALWAYS, Interval
+
+__all__ = ["Query", "Window"]
+
+Window = tuple[int, int, int, int]
+"""row, column, height, width in pixels of an item's own lattice; it may reach outside the item."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One thing to read. Samplers yield it, datasets answer it.
+
+    Parameters
+    ----------
+    row : int or None
+        Row of the catalog. A query that names its row needs no spatial index.
+    window : (row, column, height, width) or None, pixels of that row's lattice
+        None is the whole item.
+    grid : Grid or None
+        Instead of ``row``: any grid; the items under it are mosaicked.
+    time : Interval
+        With ``grid``: only items of that time.
+    epoch, index : int
+        Which draw this is; transforms seed themselves from the pair.
+    repeat : bool
+        True for a sample that another rank also has (`uneven="pad"`); stitching and metrics drop it.
+    """
+
+    row: int | None = None
+    window: Window | None = None
+    grid: Grid | None = None
+    time: Interval = ALWAYS
+    epoch: int = 0
+    index: int = 0
+    repeat: bool = False
+
+    def __post_init__(self) -> None:
+        if (self.row is None) == (self.grid is None):
+            raise QueryError(f"a query names either a row or a grid, got row={self.row} and grid={self.grid}")
+        if self.window is not None and (len(self.window) != 4 or self.window[2] < 1 or self.window[3] < 1):
+            raise QueryError(f"window {self.window} must be (row, column, height >= 1, width >= 1) in pixels")

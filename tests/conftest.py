@@ -1,0 +1,17 @@
+"""Shared fixtures: where the real files are, and small rasters made at run time."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def realdata() -> Path:
+    """Folder of real files beside the project; absent on most machines."""
+    here = Path(os.environ.get("GEODATA_REALDATA", Path(__file__).resolve().parents[2] / "shared" / "realdata"))
+    if not here.is_dir():
+        pytest.skip("../shared/realdata is not on this machine")
+    return here

@@ -158,7 +158,8 @@ class Grid:
     def window(self, row: int, col: int, height: int, width: int) -> Grid:
         """Return the grid of a block of pixels; it may reach outside this grid."""
         t = self.transform
-        return Grid((height, width), t @ Affine.translation(col, row), self.crs)
+        corner = (t.a * col + t.b * row + t.c, t.d * col + t.e * row + t.f)
+        return Grid((height, width), (t.a, t.b, corner[0], t.d, t.e, corner[1]), self.crs)
 
     def coarser(self, ratio: int) -> Grid:
         """Return the grid whose pixels are ``ratio`` x ``ratio`` of these, same upper left corner.

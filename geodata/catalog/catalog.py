@@ -1,0 +1,499 @@
+"""The catalog: one row per item, in columns; footprints, times and where the files are."""
+
+from __future__ import annotations
+
+import math
+import string
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from geodata.catalog import parquet, tiles
+from geodata.catalog.footprint import Footprints, boxes84, distance_km
+from geodata.catalog.overlap import covered_share, meet
+from geodata.catalog.scan import scan
+from geodata.catalog.tree import Tree
+from geodata.crs import CRS, as_crs, crs_text
+from geodata.errors import CatalogError, CRSError, NoOverlapError
+from geodata.grid import Grid, check_bounds
+from geodata.interval import ALWAYS, Interval
+from geodata.query import Window
+from geodata.readers.base import Asset
+
+__all__ = ["Catalog"]
+
+URL_SCHEMES = ("http://", "https://", "s3://", "gs://", "az://")
+
+ORIGIN = ("row_off", "col_off")
+
+
+@dataclass(frozen=True, eq=False)
+class Catalog:
+    """N items: where, when, and in which files.
+
+    Catalogs are values: every method returns a new one. Make them with `scan`, `load` or `from_columns`.
+
+    Parameters
+    ----------
+    footprints : Footprints
+        affine (N, 6) float64, shape (N, 2) int64 and CRS of each item's reference grid.
+    origin : (N, 2) int64, row and column of an item's first pixel in the lattice of its files
+        Zero, except for tiles.
+    time : (N, 2) float64, seconds since 1970 UTC, half-open; -inf and inf where unknown
+    table : pyarrow.Table
+        ``key`` (unique text) and every further column: paths, attributes, sizes and times of files.
+    assets : files of every item
+    root : folder or URL below which all paths lie
+    lattice : bool
+        False for items that have a footprint but no pixels (vector layers).
+    """
+
+    footprints: Footprints
+    origin: NDArray[np.int64]
+    time: NDArray[np.float64]
+    table: pa.Table
+    assets: tuple[Asset, ...] = ()
+    root: str = ""
+    lattice: bool = True
+
+    def __post_init__(self) -> None:
+        n = len(self.footprints)
+        if self.origin.shape != (n, 2) or self.time.shape != (n, 2) or self.table.num_rows != n:
+            raise CatalogError(f"columns of unequal length: {n} footprints, {len(self.time)} times, {self.table.num_rows} keys")
+        used = {self.footprints.crs[c] is None for c in np.unique(self.footprints.code)}
+        if len(used) > 1:
+            keys = [self.key[np.flatnonzero(self._no_crs == flag)[0]] for flag in (True, False)]
+            raise CRSError(
+                f"item {keys[0]!r} has no CRS but item {keys[1]!r} has one; rows with and without a CRS do not share a "
+                "catalog: scan them apart, or give the first kind its CRS"
+            )
+        if np.isnan(self.time).any():
+            raise CatalogError("a time is NaN; an unknown time is the interval (-inf, inf)")
+
+    # ------------------------------------------------------------------ making
+
+    @classmethod
+    def from_columns(
+        cls,
+        *,
+        key: Sequence[str],
+        affine: Any,
+        shape: Any,
+        crs: Any,
+        time: Any = None,
+        columns: Mapping[str, Any] | None = None,
+        assets: Sequence[Asset] = (),
+        root: str = "",
+        lattice: bool = True,
+    ) -> Catalog:
+        """Make a catalog from plain columns.
+
+        Parameters
+        ----------
+        key : N unique texts
+        affine : (N, 6) a, b, c, d, e, f
+        shape : (N, 2) height, width, pixels
+        crs : one CRS or N of them
+        time : (N, 2) seconds since 1970 UTC, or None
+        columns : further columns by name, N values each
+        assets, root, lattice : as in `Catalog`
+
+        Raises
+        ------
+        CatalogError
+            If keys repeat or lengths differ.
+        """
+        n = len(key)
+        affine = np.asarray(affine, dtype=np.float64).reshape(n, 6)
+        shape = np.asarray(shape, dtype=np.int64).reshape(n, 2)
+        many = [crs] * n if crs is None or isinstance(crs, (str, int, CRS)) or hasattr(crs, "to_wkt") else list(crs)
+        systems: dict[str, int] = {}
+        code = np.array([systems.setdefault(crs_text(as_crs(c)), len(systems)) for c in many], dtype=np.int32)
+        times = np.tile([-math.inf, math.inf], (n, 1)) if time is None else np.asarray(time, dtype=np.float64)
+        table = pa.table({"key": pa.array(list(key), pa.string()), **dict(columns or {})})
+        if len(set(key)) != n:
+            seen: set[str] = set()
+            twice = next(k for k in key if k in seen or seen.add(k))
+            raise CatalogError(f"key {twice!r} stands for more than one item; give a pattern whose item group tells them apart")
+        footprints = Footprints(affine, shape, code, tuple(as_crs(c) for c in systems))
+        return cls(footprints, np.zeros((n, 2), dtype=np.int64), times, table, tuple(assets), root, lattice)
+
+    @classmethod
+    def scan(cls, paths: Any, **options: Any) -> Catalog:
+        """Read the headers of raster files and make a catalog of them; see `geodata.catalog.scan.scan`."""
+        columns = scan(paths, **options)
+        skipped = tuple(columns.pop("skipped")), tuple(columns.pop("dropped"))
+        catalog = cls.from_columns(**columns)
+        catalog.__dict__["skipped"], catalog.__dict__["dropped"] = skipped
+        return catalog
+
+    @classmethod
+    def load(cls, path: str | Path) -> Catalog:
+        """Open a catalog that `save` wrote; see `geodata.catalog.parquet`.
+
+        Raises
+        ------
+        CatalogError
+            If the file is no catalog, or a path in it leads out of the catalog's root.
+        """
+        return cls(**parquet.read(Path(path)))
+
+    def save(self, path: str | Path) -> Path:
+        """Write a GeoParquet 1.1 file that geopandas, QGIS and `load` open; written beside and then moved into place."""
+        return parquet.write(self, Path(path))
+
+    # ------------------------------------------------------------------ looking
+
+    def __len__(self) -> int:
+        return len(self.footprints)
+
+    @cached_property
+    def key(self) -> NDArray[np.object_]:
+        """(N,) unique text per item."""
+        return self.column("key")
+
+    def column(self, name: str) -> NDArray[Any]:
+        """Return a column as a numpy array, text as objects.
+
+        Raises
+        ------
+        CatalogError
+            If there is no such column.
+        """
+        if name not in self.table.column_names:
+            raise CatalogError(f"no column {name!r}; there are: {', '.join(self.table.column_names)}")
+        values: NDArray[Any] = self.table[name].to_numpy()
+        return values
+
+    @property
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """Every column but the key, by name."""
+        return {name: self.column(name) for name in self.table.column_names if name != "key"}
+
+    @property
+    def affine(self) -> NDArray[np.float64]:
+        """(N, 6) a, b, c, d, e, f of each item's grid."""
+        return self.footprints.affine
+
+    @property
+    def shape(self) -> NDArray[np.int64]:
+        """(N, 2) height and width of each item's grid, pixels."""
+        return self.footprints.shape
+
+    @property
+    def crs(self) -> NDArray[np.object_]:
+        """(N,) CRS of each item as text, ``""`` for none."""
+        names = np.array([crs_text(c) for c in self.footprints.crs], dtype=object)
+        return names[self.footprints.code]
+
+    @property
+    def crs_in_use(self) -> list[CRS | None]:
+        """The distinct CRSs, most frequent first."""
+        code, count = np.unique(self.footprints.code, return_counts=True)
+        return [self.footprints.crs[c] for c in code[np.argsort(-count, kind="stable")]]
+
+    @cached_property
+    def _no_crs(self) -> NDArray[np.bool_]:
+        return np.array([c is None for c in self.footprints.crs], dtype=bool)[self.footprints.code]
+
+    @property
+    def has_crs(self) -> bool:
+        """Whether items lie somewhere on earth."""
+        return len(self) > 0 and not bool(self._no_crs[0])
+
+    @cached_property
+    def box84(self) -> NDArray[np.float64]:
+        """(N, 4) west, south, east, north in OGC:CRS84; west > east crosses the antimeridian. With a small margin."""
+        return boxes84(self.footprints)
+
+    @cached_property
+    def tree(self) -> Tree:
+        """The R-tree over the boxes and times, built on first use in each process."""
+        return Tree(self.box84, self.time)
+
+    def grid(self, row: int, window: Window | None = None) -> Grid:
+        """Return the grid of an item, or of a window on its lattice."""
+        fp = self.footprints
+        a, b, c, d, e, f = fp.affine[row].tolist()
+        crs = fp.crs[fp.code[row]]
+        if window is None:
+            return Grid(fp.shape[row].tolist(), (a, b, c, d, e, f), crs)
+        r, q, height, width = window
+        return Grid((height, width), (a, b, a * q + b * r + c, d, e, d * q + e * r + f), crs)
+
+    def interval(self, row: int) -> Interval:
+        """Return the time of an item."""
+        start, end = self.time[row].tolist()
+        return Interval(start, end)
+
+    def href(self, asset: Asset, row: int) -> str | None:
+        """Return the path or URL of an item's file, None if the item lacks it."""
+        fields = _fields(asset.href)
+        values = {name: self.table[name][row].as_py() for name in fields}
+        if None in values.values():
+            return None
+        return resolve(self.root, asset.href.format(**values))
+
+    # ------------------------------------------------------------------ selecting
+
+    def take(self, rows: Any) -> Catalog:
+        """Return some rows in the order given (integers, or a boolean mask)."""
+        rows = np.asarray(rows)
+        rows = np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.int64)
+        taken = replace(
+            self,
+            footprints=self.footprints.take(rows),
+            origin=self.origin[rows],
+            time=self.time[rows],
+            table=self.table.take(pa.array(rows)),
+        )
+        if "box84" in self.__dict__:
+            taken.__dict__["box84"] = self.box84[rows]
+        return taken
+
+    def matching(self, condition: Callable[[Catalog], Any] | None = None, **values: Any) -> NDArray[np.int64]:
+        """Return the rows that `where` would keep."""
+        keep = np.ones(len(self), dtype=bool)
+        if condition is not None:
+            keep &= np.asarray(condition(self) if callable(condition) else condition, dtype=bool)
+        for name, wanted in values.items():
+            column = self.column(name)
+            several = isinstance(wanted, (list, tuple, set, frozenset, np.ndarray))
+            keep &= np.isin(column, list(wanted)) if several else np.asarray(column == wanted)
+        return np.flatnonzero(keep).astype(np.int64)
+
+    def where(self, condition: Callable[[Catalog], Any] | None = None, **values: Any) -> Catalog:
+        """Return the rows whose columns have the given values (or one of a list), or that a function marks.
+
+        Examples
+        --------
+        ``catalog.where(country="Austria")``, ``catalog.where(lambda c: c.column("cloud") < 10)``
+        """
+        return self.take(self.matching(condition, **values))
+
+    def rows_of(self, keys: Iterable[str]) -> NDArray[np.int64]:
+        """Return the row of each key.
+
+        Raises
+        ------
+        CatalogError
+            If a key is not in the catalog.
+        """
+        position = {k: i for i, k in enumerate(self.key)}
+        keys = list(keys)
+        missing = [k for k in keys if k not in position]
+        if missing:
+            raise CatalogError(f"{len(missing)} of {len(keys)} keys are not in this catalog, first {missing[0]!r}")
+        return np.array([position[k] for k in keys], dtype=np.int64)
+
+    def tile(self, size: Any, stride: Any = None, *, edge: str = "keep", multiple: int = 1) -> Catalog:
+        """Return a catalog whose rows are pixel blocks of these rows.
+
+        Parameters
+        ----------
+        size, stride : int, (height, width), or ground size such as ``"2560m"``
+            Pixels of each row's lattice; the stride is the size unless given.
+        edge : {"keep", "drop"}
+            What to do with smaller blocks at the right and lower edge.
+        multiple : int
+            Blocks must start and end on multiples of it (the least common ratio of native resolutions).
+
+        Returns
+        -------
+        Catalog
+            Keys are ``<key>#r<row>c<col>h<height>w<width>``; column ``tile_of`` holds the key of the origin. With the
+            default stride and edge the blocks partition the pixels.
+        """
+        return tiles.tile(self, size, stride, edge=edge, multiple=multiple)[0]
+
+    def coarser(self, ratio: int) -> Catalog:
+        """Return the same items on a reference grid with pixels ``ratio`` times as large."""
+        if ratio == 1:
+            return self
+        bad = np.flatnonzero((self.shape % ratio != 0).any(axis=1) | (self.origin % ratio != 0).any(axis=1))
+        if len(bad):
+            raise CatalogError(
+                f"item {self.key[bad[0]]!r} of {self.shape[bad[0]].tolist()} pixels is no multiple of the ratio {ratio}; "
+                "tile with a size that is, or ask for the finer bands too"
+            )
+        fp = self.footprints
+        scaled = replace(fp, affine=fp.affine * [ratio, ratio, 1, ratio, ratio, 1], shape=fp.shape // ratio)
+        return replace(self, footprints=scaled, origin=self.origin // ratio)
+
+    # ------------------------------------------------------------------ searching
+
+    def search(self, bounds: Any, *, crs: Any = None, time: Any = None) -> NDArray[np.int64]:
+        """Return the rows that share area and time with a box, in catalog order.
+
+        Parameters
+        ----------
+        bounds : (left, bottom, right, top) in ``crs``, or a Grid
+        crs : anything that names a CRS
+            Not needed when ``bounds`` is a Grid; there is no default.
+        time : as in `Interval.parse`, None for any
+
+        Raises
+        ------
+        CRSError
+            If there is no CRS on either side.
+        """
+        target = bounds if isinstance(bounds, Grid) else _box_grid(bounds, crs)
+        rows, _ = self._search(target, Interval.parse(time))
+        return rows
+
+    def _search(self, target: Grid, when: Interval) -> tuple[NDArray[np.int64], Footprints]:
+        self._need_crs()
+        if target.crs is None:
+            raise CRSError("the query has no CRS; say in which CRS the bounds are, for example crs='EPSG:4326'")
+        asked = _footprint(target)
+        rows = self.tree.candidates(boxes84(asked), (when.start, when.end))
+        if len(rows):
+            rows = rows[in_time(self.time[rows], when)]
+        if len(rows):
+            rows = rows[meet(self.footprints.take(rows), asked.take(np.zeros(len(rows), dtype=np.int64)))]
+        return rows, asked
+
+    def nearest_miss(self, target: Grid, when: Interval = ALWAYS) -> NoOverlapError:
+        """Return the error for a query that meets nothing: it names the nearest item and its distance."""
+        size = f"{target.width}x{target.height} at {crs_text(target.crs)[:40]}"
+        left, _, _, top = target.bounds
+        found = f"query {size} ({left:.10g}, {top:.10g}) meets none of {len(self)} items"
+        in_place = self.search(target)
+        if len(in_place):
+            return NoOverlapError(f"{found} in time {when!r}; in place there are {len(in_place)}, the first of {self.interval(int(in_place[0]))!r}")
+        if not len(self):
+            return NoOverlapError(f"{found}: the catalog is empty")
+        distance = distance_km(self.box84, boxes84(_footprint(target))[0])
+        row = int(np.argmin(distance))
+        return NoOverlapError(f"{found}; nearest is {self.key[row]!r}, {distance[row]:.1f} km away")
+
+    def pairs(self, other: Catalog) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return (i, j): row i of this meets row j of the other in area and time; sorted."""
+        self._need_crs()
+        other._need_crs()
+        i, j = other.tree.pairs(self.box84, self.time)
+        keep = overlap_in_time(self.time[i], other.time[j])
+        i, j = i[keep], j[keep]
+        keep = meet(self.footprints.take(i), other.footprints.take(j))
+        return i[keep], j[keep]
+
+    def join(self, other: Catalog, how: str = "intersects") -> Catalog:
+        """Return the rows that meet a row of the other catalog; this one leads.
+
+        Parameters
+        ----------
+        how : {"intersects", "within"}
+            ``within`` keeps rows that the union of the other's rows covers wholly (to 1e-6 of the area).
+        """
+        return self.take(self.joined_rows(other, how))
+
+    def joined_rows(self, other: Catalog, how: str = "intersects") -> NDArray[np.int64]:
+        """Return the rows that `join` would keep."""
+        if how not in ("intersects", "within"):
+            raise CatalogError(f"how={how!r} must be 'intersects' or 'within'")
+        i, j = self.pairs(other)
+        rows, group = np.unique(i, return_inverse=True)
+        if how == "within":
+            share = covered_share(self.footprints.take(i), other.footprints.take(j), group, len(rows))
+            rows = rows[share > 1 - 1e-6]
+        return rows
+
+    def concat(self, *others: Catalog, reindex: bool = False) -> Catalog:
+        """Return the rows of all, in order.
+
+        Parameters
+        ----------
+        reindex : bool
+            Allow different assets; an item then lacks the files that only others have.
+
+        Raises
+        ------
+        CatalogError
+            If assets differ (and not ``reindex``), keys repeat, or rows with and without lattice are mixed.
+        """
+        return tiles.concat([self, *others], reindex=reindex)
+
+    # ------------------------------------------------------------------ files
+
+    def check_files(self) -> None:
+        """Compare every file's size and time of change with what the scan saw.
+
+        Raises
+        ------
+        StaleCatalogError
+            Naming how many files are missing or changed, and the first of each.
+        """
+        parquet.check_files(self)
+
+    def _need_crs(self) -> None:
+        if not self.has_crs and len(self):
+            raise CRSError("these items have no CRS, so they cannot be searched by place; use row numbers, or join(on='key')")
+
+    def __getstate__(self) -> dict[str, Any]:
+        kept = {"footprints", "origin", "time", "table", "assets", "root", "lattice", "box84"}
+        return {k: v for k, v in self.__dict__.items() if k in kept}
+
+    def __repr__(self) -> str:
+        names = [crs_text(c)[:24] or "no CRS" for c in self.crs_in_use]
+        shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        bands = sum(len(a.bands) for a in self.assets)
+        return f"Catalog({len(self)} items, {shown or 'empty'}, {bands} bands in {len(self.assets)} files each)"
+
+
+def in_time(times: NDArray[np.float64], when: Interval) -> NDArray[np.bool_]:
+    """Return (N,) whether each (start, end) shares a moment with an interval; touching ends do not."""
+    if when == ALWAYS:
+        return np.ones(len(times), dtype=bool)
+    return overlap_in_time(times, np.broadcast_to([when.start, when.end], times.shape))
+
+
+def overlap_in_time(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return (N,) whether half-open intervals a[i] and b[i] share a moment; start == end is a point."""
+    start, end = np.maximum(a[:, 0], b[:, 0]), np.minimum(a[:, 1], b[:, 1])
+    point = (a[:, 0] == a[:, 1]) | (b[:, 0] == b[:, 1])
+    # A point lies in [start, end) but not on an end, unless both are the same point.
+    at_end = np.where(a[:, 0] == a[:, 1], (b[:, 1] == start) & (b[:, 0] < b[:, 1]), (a[:, 1] == start) & (a[:, 0] < a[:, 1]))
+    out: NDArray[np.bool_] = np.where(point, (start <= end) & ~at_end, start < end)
+    return out
+
+
+def resolve(root: str, href: str) -> str:
+    """Join a path of a catalog row to the root.
+
+    Raises
+    ------
+    CatalogError
+        If the path is absolute or leads out of the root.
+    """
+    if href.startswith(URL_SCHEMES):
+        return href
+    path = PurePosixPath(href)
+    if not href or path.is_absolute() or ".." in path.parts or "://" in href or "\\" in href or "\0" in href:
+        raise CatalogError(f"path {href!r} leads out of the catalog's root {root!r}; paths of rows must lie below it")
+    return f"{root.rstrip('/')}/{href}" if root else href
+
+
+@lru_cache(maxsize=1024)
+def _fields(template: str) -> tuple[str, ...]:
+    return tuple(name for _, name, _, _ in string.Formatter().parse(template) if name)
+
+
+def _box_grid(bounds: Any, crs: Any) -> Grid:
+    left, bottom, right, top = check_bounds(bounds)
+    system = as_crs(crs)
+    if system is None:
+        raise CRSError("the query has no CRS; say in which CRS the bounds are, for example crs='EPSG:4326'")
+    return Grid((1, 1), (right - left, 0, left, 0, bottom - top, top), system)
+
+
+def _footprint(grid: Grid) -> Footprints:
+    affine = np.array([tuple(grid.transform)[:6]], dtype=np.float64)
+    shape = np.array([grid.shape], dtype=np.int64)
+    return Footprints(affine, shape, np.zeros(1, dtype=np.int32), (grid.crs,))
+

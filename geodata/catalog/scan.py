@@ -1,0 +1,404 @@
+"""From files on disk to the columns of a catalog: headers only, no pixels."""
+
+from __future__ import annotations
+
+import glob as globbing
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from geodata.bands import Band, Bands
+from geodata.crs import crs_text, same_crs
+from geodata.errors import BandsError, CatalogError, DtypeError, GridError, NoFilesError, ReadError
+from geodata.grid import Grid
+from geodata.interval import ALWAYS, Interval
+from geodata.readers.base import Asset, Header
+from geodata.readers.raster import EXTENSIONS, describe
+
+__all__ = ["find_files", "scan"]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One file: path below the root, what its name says, and its header."""
+
+    path: str
+    key: str
+    band: str
+    groups: dict[str, str]
+    header: Header
+    size: int
+    mtime: int
+
+
+def find_files(paths: Any, extensions: Sequence[str]) -> tuple[str, list[str], str]:
+    """List files below folders, globs and names.
+
+    Parameters
+    ----------
+    paths : folder, glob, file, URL, or a sequence of these
+        Folders are searched to any depth for the given extensions; other entries are taken as they are.
+
+    Returns
+    -------
+    root : folder or URL that all of them lie below
+    files : sorted paths relative to the root, or URLs
+    said : what was asked for, for messages
+    """
+    asked = [str(paths)] if isinstance(paths, (str, os.PathLike)) else [str(p) for p in paths]
+    said = ", ".join(asked[:3]) + (f" and {len(asked) - 3} more" if len(asked) > 3 else "")
+    roots: list[str] = []
+    files: list[str] = []
+    for entry in asked:
+        if "://" in entry or entry.startswith("/vsi"):
+            files.append(entry)
+            continue
+        if os.path.isdir(entry):
+            roots.append(os.path.abspath(entry))
+            files += [str(p) for p in Path(entry).rglob("*") if p.suffix.lower() in extensions and p.is_file()]
+        elif globbing.has_magic(entry) and not os.path.exists(entry):
+            fixed = entry[: re.search(r"[*?\[]", entry).start()]  # type: ignore[union-attr]
+            roots.append(os.path.abspath(os.path.dirname(fixed) or "."))
+            files += [p for p in globbing.glob(entry, recursive=True) if os.path.isfile(p)]
+        elif os.path.exists(entry):
+            roots.append(os.path.dirname(os.path.abspath(entry)))
+            files.append(entry)
+        else:
+            raise NoFilesError(f"{entry} does not exist; give a folder, a glob, files, or a saved catalog")
+    if roots:
+        root = os.path.commonpath(roots)
+        files = [f if "://" in f else os.path.relpath(os.path.abspath(f), root) for f in files]
+    else:
+        root = os.path.dirname(os.path.commonprefix([f"{f}" for f in files])) if files else ""
+        files = [f[len(root) :].lstrip("/") for f in files]
+    return root, sorted(set(files)), said
+
+
+def scan(
+    paths: Any,
+    *,
+    pattern: str | re.Pattern[str] | None = None,
+    band_names: Sequence[str] | None = None,
+    bands: Bands | None = None,
+    on_error: str = "raise",
+    crs: Any = None,
+    progress: bool | Callable[[Iterable[str]], Iterable[str]] = True,
+    resume: str | Path | None = None,
+) -> dict[str, Any]:
+    """Read headers of raster files and return the columns for `Catalog.from_columns`.
+
+    Parameters
+    ----------
+    paths : folder, glob, file, URL, or a sequence of these
+    pattern : regular expression with named groups, searched in each path below the root, or None
+        Groups ``item``, ``band``, ``date`` (or ``start`` and ``stop``) have a meaning; any other becomes a column. Files
+        with the same item are one row, also at different resolutions. Files that do not match are left out.
+    band_names : names of the bands of files that have several, in file order
+    bands : Bands or None
+        Wavelengths and common names, attached by name.
+    on_error : {"raise", "skip"}
+        What to do with files that cannot be read and items that lack a band.
+    crs : anything that names a CRS, for files that carry none
+    progress : bool, or a callable that wraps an iterable
+        A bar on a terminal's error stream for 200 files or more.
+    resume : path or None
+        A journal of headers already read. An interrupted scan with the same journal continues; it is removed at the end.
+
+    Raises
+    ------
+    NoFilesError
+        If no file was found, matched or opened; with the three counts.
+    ReadError
+        If files cannot be read, naming the first and counting all (``on_error="raise"``).
+    BandsError, DtypeError, GridError
+        If items disagree in bands, dtype, or files of one item do not share a lattice.
+    """
+    if on_error not in ("raise", "skip"):
+        raise CatalogError(f"on_error={on_error!r} must be 'raise' or 'skip'")
+    root, files, said = find_files(paths, EXTENSIONS)
+    expression = re.compile(pattern) if isinstance(pattern, str) else pattern
+    named = [(f, m) for f in files if (m := _match(expression, f)) is not None]
+    found: list[Found] = []
+    failed: list[tuple[str, str]] = []
+    with _Journal(resume) as journal:
+        for path, groups in _with_progress(named, progress):
+            full = path if "://" in path else os.path.join(root, path)
+            try:
+                header, size, mtime = journal.header(full)
+            except (ReadError, DtypeError) as error:
+                failed.append((path, str(error)))
+                continue
+            if crs is not None and header.grid.crs is None:
+                header = replace(header, grid=Grid(header.grid.shape, header.grid.transform, crs))
+            key, band = _key_and_band(path, groups)
+            found.append(Found(path, key, band, groups[0], header, size, mtime))
+        if failed and on_error == "raise":
+            raise ReadError(f"{len(failed)} of {len(named)} files cannot be read, first {failed[0][0]}: {failed[0][1]}; on_error='skip' leaves them out")
+        if not found:
+            raise NoFilesError(
+                f"no raster in {said}: {len(files)} files seen, {len(named)} matched "
+                f"{'the pattern ' + repr(expression.pattern) if expression else 'by name'}, 0 opened"
+            )
+        columns = _columns(found, band_names, bands, on_error)
+        journal.done()
+    return {**columns, "root": root, "skipped": [p for p, _ in failed]}
+
+
+def _match(expression: re.Pattern[str] | None, path: str) -> tuple[dict[str, str], tuple[int, int] | None] | None:
+    """What a path says: its groups, and where the band part stands; None if it does not match."""
+    if expression is None:
+        return {}, None
+    match = expression.search(path.replace(os.sep, "/"))
+    if match is None:
+        return None
+    groups = {k: v for k, v in match.groupdict().items() if v is not None}
+    return groups, match.span("band") if "band" in groups else None
+
+
+def _key_and_band(path: str, groups: tuple[dict[str, str], tuple[int, int] | None]) -> tuple[str, str]:
+    names, span = groups
+    if "item" in names:
+        return names["item"], names.get("band", "")
+    stem = os.path.splitext(path)[0].replace(os.sep, "/")
+    if span is None:
+        return stem, ""
+    start, end = span
+    before, after = stem[:start], stem[end:]
+    return (before.rstrip("_-.") + after if not after else before + after.lstrip("_-.")), names["band"]
+
+
+def _with_progress(
+    named: list[tuple[str, Any]], progress: bool | Callable[[Iterable[str]], Iterable[str]]
+) -> Iterator[tuple[str, Any]]:
+    if callable(progress):
+        groups = dict(named)
+        for path in progress([p for p, _ in named]):
+            yield path, groups[path]
+    elif progress and len(named) >= 200 and sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import track
+
+        yield from track(named, description="Reading headers", console=Console(stderr=True), transient=True)
+    else:
+        yield from named
+
+
+class _Journal:
+    """Headers already read, one JSON line each, so that an interrupted scan continues."""
+
+    def __init__(self, path: str | Path | None) -> None:
+        self.path = None if path is None else Path(path)
+        self._known: dict[str, dict[str, Any]] = {}
+        self._file: Any = None
+
+    def __enter__(self) -> _Journal:
+        if self.path is None:
+            return self
+        if self.path.is_file():
+            for line in self.path.read_text(encoding="utf-8").splitlines():
+                try:
+                    entry = json.loads(line)
+                except json.JSONDecodeError:
+                    continue  # the last line of a scan that was killed while writing it
+                self._known[entry["path"]] = entry
+        self._file = self.path.open("a", encoding="utf-8")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def done(self) -> None:
+        """The scan is complete: the journal is not needed any more."""
+        if self.path is not None:
+            self._file.close()
+            self._file = None
+            self.path.unlink(missing_ok=True)
+
+    def header(self, full: str) -> tuple[Header, int, int]:
+        """Return the header of a file, its size in bytes and its time of change in ns (0, 0 for URLs)."""
+        size = mtime = 0
+        if "://" not in full and not full.startswith("/vsi"):
+            try:
+                stat = os.stat(full)
+            except OSError as error:
+                raise ReadError(f"cannot open {full}: {error}") from None
+            size, mtime = stat.st_size, stat.st_mtime_ns
+        entry = self._known.get(full)
+        if entry is not None and (entry["size"], entry["mtime"]) == (size, mtime):
+            return _header_from(entry), size, mtime
+        header = describe(full)
+        if self._file is not None:
+            self._file.write(json.dumps({"path": full, "size": size, "mtime": mtime, **_header_dict(header)}) + "\n")
+            self._file.flush()
+        return header, size, mtime
+
+
+def _header_dict(h: Header) -> dict[str, Any]:
+    return {
+        "shape": h.grid.shape,
+        "transform": [v.hex() for v in tuple(h.grid.transform)[:6]],
+        "crs": crs_text(h.grid.crs),
+        "bands": h.bands.to_dict(),
+        "indexes": h.indexes,
+        "dtype": h.dtype,
+        "nodata": None if h.nodata is None else repr(h.nodata),
+        "validity": h.validity,
+        "named": h.named,
+    }
+
+
+def _header_from(d: dict[str, Any]) -> Header:
+    grid = Grid(d["shape"], [float.fromhex(v) for v in d["transform"]], d["crs"] or None)
+    nodata = None if d["nodata"] is None else float(d["nodata"])
+    bands = Bands.from_dict(d["bands"])
+    return Header(grid, bands, tuple(d["indexes"]), d["dtype"], nodata, d["validity"], d["named"])
+
+
+# ---------------------------------------------------------------------- from files to rows
+
+
+def _columns(found: list[Found], band_names: Sequence[str] | None, bands: Bands | None, on_error: str) -> dict[str, Any]:
+    items: dict[str, dict[str, Found]] = {}
+    for file in found:
+        parts = items.setdefault(file.key, {})
+        if file.band in parts:
+            raise CatalogError(
+                f"{file.path} and {parts[file.band].path} are the same item {file.key!r}"
+                + (f" and band {file.band!r}" if file.band else "")
+                + "; give a pattern whose groups tell them apart"
+            )
+        parts[file.band] = file
+    slots = sorted({band for parts in items.values() for band in parts})
+    dropped = _incomplete(items, slots, on_error)
+    for key in dropped:
+        del items[key]
+    if not items:
+        raise NoFilesError(f"{len(found)} files opened, but no item has all of the bands {slots}")
+    assets, reference = _assets(items, slots, band_names, bands)
+    grids = [parts[reference].header.grid for parts in items.values()]
+    return {
+        "key": list(items),
+        "affine": [tuple(g.transform)[:6] for g in grids],
+        "shape": [g.shape for g in grids],
+        "crs": [g.crs for g in grids],
+        "time": [_time(parts[reference].groups) for parts in items.values()],
+        "columns": _extras(items, slots, reference),
+        "assets": assets,
+        "dropped": dropped,
+    }
+
+
+def _incomplete(items: dict[str, dict[str, Found]], slots: list[str], on_error: str) -> list[str]:
+    lacking = {key: [s for s in slots if s not in parts] for key, parts in items.items() if len(parts) < len(slots)}
+    if lacking and on_error == "raise":
+        key, bands = next(iter(lacking.items()))
+        raise BandsError(
+            f"{len(lacking)} of {len(items)} items lack a file, first {key!r} lacks {', '.join(bands)}; "
+            "on_error='skip' leaves such items out"
+        )
+    return list(lacking)
+
+
+def _assets(
+    items: dict[str, dict[str, Found]], slots: list[str], band_names: Sequence[str] | None, bands: Bands | None
+) -> tuple[list[Asset], str]:
+    first = next(iter(items.values()))
+    reference = max(slots, key=lambda s: (first[s].header.grid.shape, -slots.index(s)))
+    assets = []
+    for slot in slots:
+        files = [parts[slot] for parts in items.values()]
+        ratios = {_ratio(parts[reference], parts[slot]) for parts in items.values()}
+        if len(ratios) > 1:
+            raise GridError(f"band {slot!r} has {sorted(ratios)} reference pixels per pixel in different items; scan them apart")
+        header = _agreed(files)
+        names = _names(header, slot, band_names)
+        href = f"{{path_{slot}}}" if slot else "{path}"
+        known = {b.name: b for b in bands} if bands is not None else {}
+        attached = Bands(_attach(b, n, known) for b, n in zip(header.bands, names, strict=True))
+        assets.append(Asset(href, attached, header.indexes, ratios.pop(), header.dtype, header.nodata, header.validity))
+    return assets, reference
+
+
+def _names(header: Header, slot: str, band_names: Sequence[str] | None) -> Sequence[str]:
+    n = len(header.bands)
+    if slot:
+        return [slot] if n == 1 else [f"{slot}_{name}" for name in header.bands.names]
+    if band_names is None:
+        return header.bands.names
+    if len(band_names) != n:
+        raise BandsError(f"band_names has {len(band_names)} names, the files have {n} bands: {', '.join(header.bands.names[:20])}")
+    return band_names
+
+
+def _attach(band: Band, name: str, known: dict[str, Band]) -> Band:
+    more = known.get(name)
+    if more is None:
+        return replace(band, name=name)
+    scale, offset = (band.scale, band.offset) if (band.scale, band.offset) != (1.0, 0.0) else (more.scale, more.offset)
+    return replace(more, scale=scale, offset=offset, unit=band.unit or more.unit)
+
+
+def _agreed(files: list[Found]) -> Header:
+    """The header that all files of a slot share; validity "mask" where they differ in it."""
+    first = files[0].header
+    for file in files[1:]:
+        h = file.header
+        if len(h.bands) != len(first.bands):
+            raise BandsError(f"{file.path} has {len(h.bands)} bands but {files[0].path} has {len(first.bands)}; scan them apart")
+        if h.dtype != first.dtype:
+            raise DtypeError(f"{file.path} is {h.dtype} but {files[0].path} is {first.dtype}; scan them apart")
+        if h.named and first.named and h.bands.names != first.bands.names:
+            raise BandsError(f"{file.path} has bands {h.bands.names[:8]} but {files[0].path} has {first.bands.names[:8]}")
+    kinds = {(f.header.validity, repr(f.header.nodata), f.header.indexes) for f in files}
+    return first if len(kinds) == 1 else replace(first, validity="mask", nodata=None)
+
+
+def _ratio(reference: Found, file: Found) -> int:
+    """How many reference pixels a side of this file's pixel has; the lattices must share their corner."""
+    fine, coarse = reference.header.grid, file.header.grid
+    ratio = max(1, round(fine.height / coarse.height))
+    fits = (
+        same_crs(fine.crs, coarse.crs)
+        and fine.shape == (coarse.height * ratio, coarse.width * ratio)
+        and np.abs(fine.colrow(coarse.corners) - fine.colrow(fine.corners)).max() < 0.01
+    )
+    if not fits:
+        raise GridError(
+            f"{file.path} ({coarse}) is not on the lattice of {reference.path} ({fine}) nor coarser by a whole number; "
+            "make two datasets and join them with &"
+        )
+    return ratio
+
+
+def _time(groups: dict[str, str]) -> tuple[float, float]:
+    if "start" in groups:
+        when = Interval.parse((groups["start"], groups.get("stop", groups["start"])))
+    elif "date" in groups:
+        when = Interval.parse(groups["date"])
+    else:
+        when = ALWAYS
+    return when.start, when.end
+
+
+def _extras(items: dict[str, dict[str, Found]], slots: list[str], reference: str) -> dict[str, Any]:
+    own = {"item", "band", "date", "start", "stop"}
+    rows = list(items.values())
+    out: dict[str, Any] = {}
+    for name in sorted({g for parts in rows for g in parts[reference].groups} - own):
+        out[name] = pa.array([parts[reference].groups.get(name) for parts in rows], pa.string())
+    for slot in slots:
+        suffix = f"_{slot}" if slot else ""
+        out[f"path{suffix}"] = pa.array([parts[slot].path.replace(os.sep, "/") for parts in rows], pa.string())
+        out[f"size{suffix}"] = pa.array([parts[slot].size for parts in rows], pa.int64())
+        out[f"mtime{suffix}"] = pa.array([parts[slot].mtime for parts in rows], pa.int64())
+    return out
+

@@ -1,0 +1,67 @@
+"""The R-tree over x, y and time: a cache that is built when first asked and never travels."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from rtree.index import Index, Property
+
+from geodata.catalog.footprint import lonlat_parts
+
+__all__ = ["Tree"]
+
+FOREVER = 1e9
+"""Days; stands for an open end, because the tree needs finite numbers."""
+
+
+class Tree:
+    """Candidates by longitude, latitude and time.
+
+    Parameters
+    ----------
+    boxes : (N, 4) west, south, east, north in degrees; west > east crosses the antimeridian
+    time : (N, 2) seconds, -inf and inf allowed
+    """
+
+    def __init__(self, boxes: NDArray[np.float64], time: NDArray[np.float64]) -> None:
+        parts, self._row = lonlat_parts(boxes)
+        days = _days(time)[self._row]
+        low = np.ascontiguousarray(np.column_stack([parts[:, :2], days[:, 0]]))
+        high = np.ascontiguousarray(np.column_stack([parts[:, 2:], days[:, 1]]))
+        self._plain = len(self._row) == len(boxes)
+        ids = np.arange(len(parts), dtype=np.int64)
+        self._index = Index((ids, low, high), properties=Property(dimension=3, leaf_capacity=64)) if len(ids) else None
+
+    def candidates(self, boxes: NDArray[np.float64], time: tuple[float, float]) -> NDArray[np.int64]:
+        """Return sorted unique rows whose boxes touch one of the given ones (M, 4) and the time."""
+        if self._index is None:
+            return np.empty(0, dtype=np.int64)
+        start, end = _days(np.array([time]))[0]
+        parts, _ = lonlat_parts(boxes)
+        found: list[int] = []
+        for west, south, east, north in parts.tolist():
+            found.extend(self._index.intersection((west, south, start, east, north, end)))
+        rows = np.fromiter(found, dtype=np.int64, count=len(found))
+        if self._plain and len(parts) == 1:
+            rows.sort()
+            return rows
+        return np.unique(self._row[rows])
+
+    def pairs(self, boxes: NDArray[np.float64], time: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return (i, j): box i touches row j; each pair once, sorted."""
+        empty = np.empty(0, dtype=np.int64)
+        if self._index is None or not len(boxes):
+            return empty, empty
+        parts, owner = lonlat_parts(boxes)
+        days = _days(time)[owner]
+        low = np.ascontiguousarray(np.column_stack([parts[:, :2], days[:, 0]]))
+        high = np.ascontiguousarray(np.column_stack([parts[:, 2:], days[:, 1]]))
+        ids, counts = self._index.intersection_v(low, high)
+        i = np.repeat(owner, np.asarray(counts, dtype=np.int64))
+        j = self._row[np.asarray(ids, dtype=np.int64)]
+        both = np.unique(np.column_stack([i, j]), axis=0)
+        return both[:, 0], both[:, 1]
+
+
+def _days(time: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.clip(time / 86400.0, -FOREVER, FOREVER)

@@ -1,0 +1,414 @@
+"""A dataset: a catalog, and how its items become samples."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from geodata.bands import Bands
+from geodata.catalog import Catalog
+from geodata.catalog.tiles import tile
+from geodata.crs import CRS, as_crs, crs_text, same_crs
+from geodata.errors import CatalogError, CRSError, GridError, KeyClashError, QueryError
+from geodata.grid import Grid, check_bounds, check_res
+from geodata.interval import Interval
+from geodata.query import Query, Window
+from geodata.sample import Sample
+
+__all__ = ["Dataset", "Spot"]
+
+Slots = dict[str, tuple[tuple[int, ...], Any]]
+"""Key -> shape and numpy dtype of what one sample holds."""
+
+Buffers = dict[str, NDArray[Any]]
+"""Key -> array to fill in place."""
+
+
+class Spot:
+    """Where one sample is read: a window of a row, or a grid.
+
+    Parameters
+    ----------
+    grid : Grid of the sample, exact
+    row, window : catalog row and window on its lattice, or None for a query by place
+    time : Interval that rows must meet
+    """
+
+    __slots__ = ("grid", "row", "time", "window")
+
+    def __init__(self, grid: Grid, time: Interval, row: int | None = None, window: Window | None = None) -> None:
+        self.grid, self.time, self.row, self.window = grid, time, row, window
+
+
+class Dataset(torch.utils.data.Dataset[Sample], ABC):
+    """Items of a catalog, read as samples.
+
+    ``ds[i]`` is the whole item i, ``ds[query]`` what a sampler asked for, ``ds[x0:x1, y0:y1, t0:t1]`` a box in ``ds.crs``,
+    ``ds.read(bounds, crs=..., res=...)`` a box anywhere. ``a & b`` joins by place, ``a | b`` puts rows together. No
+    method changes the dataset.
+
+    Parameters
+    ----------
+    catalog : Catalog
+    name : str
+        Suffix of all keys, for joins of several images: ``image_<name>``.
+    transforms : callable or None
+        Applied to every sample.
+    """
+
+    def __init__(
+        self, catalog: Catalog, *, name: str = "", transforms: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+    ) -> None:
+        if name and not name.isidentifier():
+            raise QueryError(f"name {name!r} becomes part of sample keys; use letters, digits and underscores")
+        self.catalog = catalog
+        self.name = name
+        self.transforms = transforms
+        self._view: tuple[CRS, float | tuple[float, float] | None] | None = None
+
+    # ------------------------------------------------------------------ what a kind of dataset says
+
+    step: int = 1
+    """Windows and tiles must be multiples of it, in pixels (above 1 only with native resolutions)."""
+
+    @property
+    def bands(self) -> Bands | None:
+        """Bands of the (leading) image, None if there is no image."""
+        return None
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """Names of the classes of the mask, by value; None if there is no mask or its values have no names."""
+        return None
+
+    @property
+    @abstractmethod
+    def keys(self) -> tuple[str, ...]:
+        """Sample keys that this dataset makes, without ``grid``, ``time``, ``key``, ``query`` and ``draw``."""
+
+    @abstractmethod
+    def _slots(self, spot: Spot) -> Slots:
+        """Arrays of fixed shape that one sample needs."""
+
+    @abstractmethod
+    def _fill(self, spot: Spot, out: Buffers) -> dict[str, Any]:
+        """Read a spot of this dataset's own rows into ``out``; return the rest of the sample."""
+
+    @abstractmethod
+    def _fill_on(self, spot: Spot, out: Buffers, rows: NDArray[np.int64] | None = None) -> dict[str, Any]:
+        """Read whatever rows lie under ``spot.grid`` into ``out``; pixels under none stay unobserved."""
+
+    def _taken(self, catalog: Catalog, parents: NDArray[np.int64]) -> Self:
+        """Return this dataset over other rows; ``parents`` says which old row each new one is of."""
+        new = copy(self)
+        new.catalog = catalog
+        return new
+
+    # ------------------------------------------------------------------ reading
+
+    def __len__(self) -> int:
+        return len(self.catalog)
+
+    def __getitem__(self, index: Any) -> Sample:
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indexes: Sequence[Any]) -> list[Sample]:
+        """Read many samples; where shapes agree they are views of one fresh buffer per key."""
+        queries = [self._query(i) for i in indexes]
+        spots = [self._spot(q) for q in queries]
+        slots = [self._slots(s) for s in spots]
+        shared = len(queries) > 1 and all(s == slots[0] for s in slots)
+        whole: Buffers = {}
+        if shared:
+            whole = {k: np.empty((len(queries), *shape), dtype=dtype) for k, (shape, dtype) in slots[0].items()}
+        tensors = {k: torch.from_numpy(v) for k, v in whole.items()}
+        samples: list[Sample] = []
+        for i, (query, spot) in enumerate(zip(queries, spots, strict=True)):
+            out = {k: v[i] for k, v in whole.items()} if shared else {k: np.empty(s, dtype=d) for k, (s, d) in slots[i].items()}
+            rest = self._fill(spot, out) if spot.row is not None else self._fill_found(spot, out)
+            sample: dict[str, Any] = {k: tensors[k][i] if shared else torch.from_numpy(v) for k, v in out.items()}
+            sample |= rest
+            self._label(sample, query, spot)
+            samples.append(sample if self.transforms is None else self.transforms(sample))  # type: ignore[arg-type]
+        return samples
+
+    def _label(self, sample: dict[str, Any], query: Query, spot: Spot) -> None:
+        sample["grid"] = spot.grid
+        sample.setdefault("time", spot.time)
+        if spot.row is not None:
+            sample["key"] = self.catalog.key[spot.row]
+        sample["query"] = query
+        sample["draw"] = torch.tensor([query.epoch, query.index])
+
+    def _fill_found(self, spot: Spot, out: Buffers) -> dict[str, Any]:
+        rows = self.catalog.search(spot.grid, time=spot.time)
+        if not len(rows):
+            raise self.catalog.nearest_miss(spot.grid, spot.time)
+        rest = self._fill_on(spot, out, rows)
+        rest.setdefault("key", self.catalog.key[rows[0]])
+        return rest
+
+    def _query(self, index: Any) -> Query:
+        if isinstance(index, Query):
+            return index
+        if isinstance(index, (int, np.integer)) or (isinstance(index, Tensor) and index.ndim == 0):
+            row = int(index)
+            if not -len(self) <= row < len(self):
+                raise IndexError(f"item {row} of a dataset with {len(self)} items")
+            return Query(row=row % len(self), index=row % len(self))
+        if isinstance(index, Grid):
+            return Query(grid=index)
+        if isinstance(index, tuple) and 2 <= len(index) <= 3 and all(isinstance(s, slice) for s in index):
+            return self._query_of_slices(*index)
+        raise QueryError(f"{index!r} is no index; use an integer, a Query, a Grid, or ds[x0:x1, y0:y1, t0:t1]")
+
+    def _query_of_slices(self, x: slice, y: slice, t: slice = slice(None)) -> Query:
+        crs = self.crs
+        left, bottom, right, top = self.bounds
+        bounds = tuple(d if v is None else v for v, d in ((x.start, left), (y.start, bottom), (x.stop, right), (y.stop, top)))
+        res = (x.step or y.step, y.step or x.step) if x.step or y.step else None
+        return Query(grid=self._grid_over(bounds, crs, res), time=Interval.parse((t.start, t.stop)))
+
+    def _spot(self, query: Query) -> Spot:
+        if query.grid is not None:
+            return Spot(query.grid, query.time)
+        row, window = query.row, query.window
+        if row is None or not 0 <= row < len(self):
+            raise QueryError(f"query asks for row {row} of a dataset with {len(self)} rows")
+        self._need_lattice()
+        if window is None:
+            height, width = self.catalog.shape[row].tolist()
+            window = (0, 0, height, width)
+        if any(n % self.step for n in window):
+            raise GridError(
+                f"window (row, column, height, width) = {window} must be multiples of {self.step}, the native ratio of the bands; "
+                f"use size {window[2] // self.step * self.step or self.step}"
+            )
+        return Spot(self.catalog.grid(row, window), self.catalog.interval(row), row, window)
+
+    def _need_lattice(self) -> None:
+        if not self.catalog.lattice:
+            raise GridError(
+                "these items have a footprint but no pixels, so they cannot be indexed, tiled or sampled alone; "
+                "join them to a raster (raster & vector), or give the dataset res="
+            )
+
+    def read(
+        self, bounds: Any, *, crs: Any = None, res: Any = None, time: Any = None, stack: str | None = None
+    ) -> Sample:
+        """Read a box in any CRS, mosaicked from the items that lie under it.
+
+        Parameters
+        ----------
+        bounds : (left, bottom, right, top) in ``crs``, or a Grid
+        crs : anything that names a CRS; no default
+        res : float or (x, y), units of ``crs`` per pixel, or None
+            None takes the lattice of the first item found, extended to whole pixels; the items must be in ``crs`` then.
+        time : as in `Interval.parse`
+        stack : None or "time"
+            ``"time"`` gives one layer per start time: image (T, C, H, W), valid (T, H, W), time (T, 2) seconds.
+
+        Raises
+        ------
+        NoOverlapError
+            If no item lies there; it names the nearest and its distance.
+        CRSError, GridError
+            If the CRS is missing or the box is empty or not finite.
+        """
+        when = Interval.parse(time)
+        if isinstance(bounds, Grid):
+            grid = bounds
+        else:
+            if as_crs(crs) is None:
+                raise CRSError("the query has no CRS; say in which CRS the bounds are, for example crs='EPSG:4326'")
+            grid = self._grid_over(check_bounds(bounds), as_crs(crs), res, when)
+        if stack is None:
+            return self[Query(grid=grid, time=when)]
+        if stack != "time":
+            raise QueryError(f"stack={stack!r} must be None or 'time'")
+        return self._read_stack(grid, when)
+
+    def _read_stack(self, grid: Grid, when: Interval) -> Sample:
+        rows = self.catalog.search(grid, time=when)
+        if not len(rows):
+            raise self.catalog.nearest_miss(grid, when)
+        dates = np.unique(self.catalog.time[rows], axis=0)
+        layers = []
+        for start, end in dates.tolist():
+            same = (self.catalog.time[rows] == (start, end)).all(axis=1)
+            layers.append(self.take(rows[same])[Query(grid=grid)])
+        sample: dict[str, Any] = dict(layers[0])
+        for key in sample:
+            if key.startswith(("image", "valid")):
+                sample[key] = torch.stack([s[key] for s in layers])  # type: ignore[literal-required]
+        sample["time"] = torch.from_numpy(dates)
+        return sample  # type: ignore[return-value]
+
+    def _grid_over(self, bounds: Any, crs: CRS | None, res: Any, when: Interval | None = None) -> Grid:
+        bounds = check_bounds(bounds)
+        if res is None and self._view is not None and same_crs(crs, self._view[0]):
+            res = self._view[1]
+        if res is not None:
+            return Grid.from_bounds(bounds, crs, check_res(res))
+        rows = self.catalog.search(bounds, crs=crs, time=when)
+        if not len(rows):
+            left, bottom, right, top = bounds
+            probe = Grid((1, 1), (right - left, 0, left, 0, bottom - top, top), crs)
+            raise self.catalog.nearest_miss(probe, when or Interval())
+        lattice = self.catalog.grid(int(rows[0]))
+        if not same_crs(lattice.crs, crs) or not self.catalog.lattice:
+            raise GridError(f"give res=, the pixel size in units of {crs_text(crs)}: the items found are in {crs_text(lattice.crs)}")
+        left, bottom, right, top = bounds
+        pixels = lattice.colrow(np.array([[left, top], [right, top], [right, bottom], [left, bottom]]))
+        c0, r0 = np.floor(pixels.min(axis=0) + 1e-6).astype(int).tolist()
+        c1, r1 = np.ceil(pixels.max(axis=0) - 1e-6).astype(int).tolist()
+        return lattice.window(r0, c0, max(r1 - r0, 1), max(c1 - c0, 1))
+
+    @property
+    def crs(self) -> CRS:
+        """The CRS of slices: that of all rows, or what `to` chose.
+
+        Raises
+        ------
+        CRSError
+            If rows have several CRSs, or none; it lists them.
+        """
+        if self._view is not None:
+            return self._view[0]
+        systems = self.catalog.crs_in_use
+        if len(systems) == 1 and systems[0] is not None:
+            return systems[0]
+        names = ", ".join(crs_text(c)[:24] or "no CRS" for c in systems[:5])
+        raise CRSError(f"rows are in {len(systems)} CRSs ({names}); choose one for slices with ds.to(crs, res)")
+
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """Left, bottom, right, top of all rows in `crs`."""
+        crs = self.crs
+        boxes = []
+        for row in range(len(self)):
+            grid = self.catalog.grid(row)
+            boxes.append(grid.bounds if same_crs(grid.crs, crs) else grid.to_crs(crs).bounds)
+        array = np.array(boxes)
+        low, high = array.min(axis=0), array.max(axis=0)
+        return float(low[0]), float(low[1]), float(high[2]), float(high[3])
+
+    def to(self, crs: Any, res: Any = None) -> Self:
+        """Return the dataset with a CRS (and resolution) for slices; no row is touched."""
+        system = as_crs(crs)
+        if system is None:
+            raise CRSError("ds.to needs a CRS, got none")
+        new = copy(self)
+        new._view = (system, None if res is None else check_res(res))
+        return new
+
+    # ------------------------------------------------------------------ other rows
+
+    def take(self, rows: Any) -> Self:
+        """Return some rows (integers in order, or a boolean mask)."""
+        rows = np.asarray(rows)
+        rows = np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.int64)
+        return self._taken(self.catalog.take(rows), rows)
+
+    def where(self, condition: Callable[[Catalog], Any] | None = None, **values: Any) -> Self:
+        """Return the rows with the given values of columns (or one of a list), or that a function of the catalog marks."""
+        return self.take(self.catalog.matching(condition, **values))
+
+    def tile(self, size: Any, stride: Any = None, *, edge: str = "keep") -> Self:
+        """Return the items cut into blocks, each of which is then read in isolation; see `Catalog.tile`."""
+        self._need_lattice()
+        return self._taken(*tile(self.catalog, size, stride, edge=edge, multiple=self.step))
+
+    def split(self, split: Mapping[str, Any]) -> dict[str, Self]:
+        """Return one dataset per part of a split.
+
+        Parameters
+        ----------
+        split : mapping of part name to keys
+            A part called ``dropped`` (the dead zone) is left out.
+
+        Raises
+        ------
+        CatalogError
+            If a key is unknown, in two parts, or missing from all parts: never a silent partial split.
+        """
+        rows = {name: self.catalog.rows_of(split[name]) for name in split}
+        every = np.concatenate(list(rows.values())) if rows else np.empty(0, dtype=np.int64)
+        count = np.bincount(every, minlength=len(self))
+        if (count > 1).any():
+            raise CatalogError(f"key {self.catalog.key[int(np.argmax(count))]!r} is in more than one part")
+        if (count == 0).any():
+            missing = np.flatnonzero(count == 0)
+            raise CatalogError(f"{len(missing)} of {len(self)} rows are in no part of the split, first {self.catalog.key[missing[0]]!r}")
+        return {name: self.take(r) for name, r in rows.items() if name != "dropped"}
+
+    def named(self, name: str) -> Self:
+        """Return the dataset with ``_<name>`` at the end of all its keys."""
+        new = copy(self)
+        if name and not name.isidentifier():
+            raise QueryError(f"name {name!r} becomes part of sample keys; use letters, digits and underscores")
+        new.name = name
+        return new
+
+    def series(self, by: str = "location", *, max_len: int | None = None, time: Any = None) -> Dataset:
+        """Return one item per place with all its dates: image (T, C, H, W), valid (T, H, W), time (T, 2) seconds.
+
+        Parameters
+        ----------
+        by : "location", or a column
+            Rows with the same grid, or with the same value; the latter must share a grid too.
+        max_len : int or None
+            At most so many dates, evenly spread over those there are.
+        time : as in `Interval.parse`
+            Only rows of this time.
+        """
+        from geodata.composite import series
+
+        return series(self, by, max_len=max_len, time=time)
+
+    def join(self, other: Dataset, *, how: str = "intersects", on: str | None = None) -> Dataset:
+        """Return the rows of this dataset that another one meets, with the samples of both.
+
+        Parameters
+        ----------
+        other : Dataset
+            Read on this dataset's grid; never decides it.
+        how : {"intersects", "within"}
+            ``within`` wants each row covered wholly.
+        on : None, "key" or a column
+            Pair rows by equal values instead of by place.
+
+        Raises
+        ------
+        KeyClashError
+            If both make the same sample key.
+        NoOverlapError
+            If no row is left.
+        """
+        from geodata.composite import join
+
+        clash = sorted(set(self.keys) & set(other.keys))
+        if clash:
+            raise KeyClashError(f"both sides make {', '.join(clash)}; give one a name: a & b.named('s1') makes {clash[0]}_s1")
+        return join(self, other, how=how, on=on)
+
+    def __and__(self, other: Dataset) -> Dataset:
+        return self.join(other)
+
+    def __or__(self, other: Dataset) -> Dataset:
+        return self.union(other)
+
+    def union(self, other: Dataset, *, reindex: bool = False) -> Dataset:
+        """Return the rows of both, these first; ``reindex`` adds bands that one side lacks as never observed."""
+        raise CatalogError(f"{type(self).__name__} | {type(other).__name__}: only datasets of one kind can be put together")
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.catalog!r}, makes {', '.join(self.keys)})"
+

@@ -1,0 +1,114 @@
+"""What every reader takes and gives: assets, headers and rasters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geodata.bands import Bands
+from geodata.grid import Grid
+
+__all__ = ["Asset", "Header", "PixelWindow", "Raster", "VALIDITY"]
+
+VALIDITY = ("all", "nodata", "mask", "alpha", "nan")
+"""How a file says which pixels were observed: always; by a value; by a mask band; by an alpha band; by NaN."""
+
+PixelWindow = tuple[int, int, int, int]
+"""row, column, height, width in pixels of a file, wholly inside it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Raster:
+    """Pixels as stored, and which of them were observed.
+
+    Parameters
+    ----------
+    data : (C, H, W), the file's dtype; scale and offset are not applied
+    valid : (H, W) bool, True = observed in every one of the C bands
+    """
+
+    data: NDArray[Any]
+    valid: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """One file of every item of a catalog: what is the same for all rows.
+
+    Parameters
+    ----------
+    href : str
+        Template over the columns of a row, ``"{path}"``; its result is relative to the catalog's root, or a URL.
+    bands : Bands
+        The bands that this file delivers.
+    indexes : tuple of int, 1-based
+        Where each of them is in the file.
+    ratio : int >= 1
+        Side of its pixels in pixels of the item's reference grid.
+    dtype : str
+        As stored.
+    nodata : float or None
+    validity : one of `VALIDITY`
+        ``"mask"`` also stands for files that differ among themselves: GDAL is then asked for each.
+    """
+
+    href: str
+    bands: Bands
+    indexes: tuple[int, ...]
+    ratio: int = 1
+    dtype: str = "uint16"
+    nodata: float | None = None
+    validity: str = "all"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON; `from_dict` takes it back."""
+        return {
+            "href": self.href,
+            "bands": self.bands.to_dict(),
+            "indexes": list(self.indexes),
+            "ratio": self.ratio,
+            "dtype": self.dtype,
+            "nodata": None if self.nodata is None else repr(float(self.nodata)),
+            "validity": self.validity,
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Asset:
+        """Take back what `to_dict` gave."""
+        nodata = data["nodata"]
+        return cls(
+            href=data["href"],
+            bands=Bands.from_dict(data["bands"]),
+            indexes=tuple(data["indexes"]),
+            ratio=data["ratio"],
+            dtype=data["dtype"],
+            nodata=None if nodata is None else float(nodata),
+            validity=data["validity"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What one file says about itself without reading a pixel.
+
+    Parameters
+    ----------
+    grid : Grid
+    bands : Bands
+        All bands but alpha; names from the band descriptions, else "1", "2"...
+    indexes : tuple of int, 1-based
+    dtype, nodata, validity : as in `Asset`
+    named : bool
+        Whether the band names are the file's own.
+    """
+
+    grid: Grid
+    bands: Bands
+    indexes: tuple[int, ...]
+    dtype: str
+    nodata: float | None
+    validity: str
+    named: bool

@@ -1,0 +1,148 @@
+"""What a dataset hands out: plain dicts, and how many of them become one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypedDict
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data._utils.collate import default_collate_fn_map
+
+from geodata.bands import Bands
+from geodata.errors import BandsError, GridError, QueryError
+from geodata.grid import Grid
+from geodata.interval import Interval
+from geodata.query import Query
+
+__all__ = ["IGNORE", "Sample", "collate"]
+
+IGNORE = -100
+"""In a mask: not observed, outside, or unmapped. Torch's losses leave it out by default."""
+
+RAGGED = ("boxes", "corners", "box_labels", "instances")
+"""Keys (before a name's suffix) whose first axis differs from sample to sample."""
+
+
+class Sample(TypedDict, total=False):
+    """Keys of one sample; a batch has the same keys with a leading axis, or a list.
+
+    ``name=`` of a dataset suffixes its keys: ``image_s1``, ``valid_s1``, ``bands_s1``, ``grid_s1``.
+    """
+
+    image: Tensor  #: (C, H, W), or (T, C, H, W) for a series
+    valid: Tensor  #: (H, W) bool, or (T, H, W): observed in all bands asked for
+    mask: Tensor  #: (H, W) int64; -100 where not observed, outside or unmapped
+    label: Tensor  #: int64, or multi-hot float
+    boxes: Tensor  #: (N, 4) float32, x0 y0 x1 y1 in pixels
+    corners: Tensor  #: (N, 4, 2) float32 pixels, oriented boxes
+    box_labels: Tensor  #: (N,) int64
+    instances: Tensor  #: (N, H, W) bool
+    grid: Grid  #: where the pixels are, exact
+    time: Interval
+    key: str
+    bands: Bands
+    query: Query
+    draw: Tensor  #: (2,) int64: epoch, index
+
+
+def collate(samples: Sequence[Mapping[str, Any]], *, pad: float | Mapping[str, float] | None = None) -> dict[str, Any]:
+    """Make one batch of samples.
+
+    Parameters
+    ----------
+    samples : dicts with equal keys
+    pad : None, a number, or a number per key
+        None refuses tensors of unequal shape. A number fills them up to the largest shape, at the end of each axis;
+        ``valid*`` is filled with False and ``mask*`` with -100 in any case. Series of unequal length also get
+        ``mask_time`` (B, T), True where there is a date.
+
+    Returns
+    -------
+    dict
+        Tensors with a leading batch axis. Samples that are views of one batch buffer are not copied. ``boxes``,
+        ``corners``, ``box_labels``, ``instances`` and everything that is no tensor become lists, except ``bands``: one
+        `Bands` for the whole batch.
+
+    Raises
+    ------
+    QueryError
+        If keys differ.
+    GridError
+        If shapes differ and ``pad`` is None.
+    BandsError
+        If bands differ.
+    """
+    if not samples:
+        raise QueryError("a batch needs at least one sample")
+    keys = samples[0].keys()
+    for sample in samples:
+        if sample.keys() != keys:
+            raise QueryError(f"samples of one batch have different keys: {sorted(keys)} and {sorted(sample.keys())}")
+    batch: dict[str, Any] = {}
+    for key in keys:
+        values = [s[key] for s in samples]
+        if isinstance(values[0], Bands):
+            batch[key] = _one_bands(key, values)
+        elif not isinstance(values[0], Tensor):
+            batch[key] = values if not isinstance(values[0], (int, float, np.number)) else torch.as_tensor(values)
+        elif key.startswith(RAGGED):
+            batch[key] = values
+        else:
+            batch[key] = _stack(key, values, pad)
+            if key.startswith("image") and values[0].ndim == 4 and len({len(v) for v in values}) > 1:
+                steps = torch.arange(batch[key].shape[1])
+                batch["mask_time"] = steps < torch.tensor([[len(v)] for v in values])
+    return batch
+
+
+def _one_bands(key: str, values: list[Bands]) -> Bands:
+    for other in values[1:]:
+        if other != values[0]:
+            raise BandsError(f"{key} differs within a batch: {values[0]} and {other}; select the same bands everywhere")
+    return values[0]
+
+
+def _stack(key: str, values: list[Tensor], pad: float | Mapping[str, float] | None) -> Tensor:
+    first = values[0]
+    if all(v.shape == first.shape for v in values):
+        whole = _buffer_of(values)
+        return whole if whole is not None else torch.stack(values)
+    number = pad.get(key) if isinstance(pad, Mapping) else pad
+    if number is None:
+        shapes = sorted({tuple(v.shape) for v in values})
+        raise GridError(f"{key} has shapes {shapes} in one batch; sample windows of one size, or pad: collate(pad=0)")
+    fill = False if key.startswith("valid") else IGNORE if key.startswith("mask") else number
+    shape = [max(sizes) for sizes in zip(*(v.shape for v in values), strict=True)]
+    out = torch.full((len(values), *shape), fill, dtype=first.dtype)
+    for row, value in zip(out, values, strict=True):
+        row[tuple(slice(0, n) for n in value.shape)] = value
+    return out
+
+
+def _buffer_of(values: list[Tensor]) -> Tensor | None:
+    """Return the batch buffer that the values are consecutive views of, if they are."""
+    first = values[0]
+    step = first.numel()
+    storage = first.untyped_storage()
+    if not first.is_contiguous() or not step or len(values) * step * first.element_size() > storage.nbytes():
+        return None
+    where = storage.data_ptr()
+    for i, value in enumerate(values):
+        same = value.untyped_storage().data_ptr() == where and value.storage_offset() == first.storage_offset() + i * step
+        if not same or value.dtype != first.dtype or not value.is_contiguous():
+            return None
+    return first.as_strided((len(values), *first.shape), (step, *first.stride()), first.storage_offset())
+
+
+def _as_list(batch: Any, *, collate_fn_map: Any = None) -> Any:
+    return list(batch)
+
+
+def _as_one(batch: Any, *, collate_fn_map: Any = None) -> Any:
+    return _one_bands("bands", list(batch))
+
+
+_MAP: dict[type, Callable[..., Any]] = default_collate_fn_map  # type: ignore[assignment]
+_MAP.update({Grid: _as_list, Interval: _as_list, Query: _as_list, Bands: _as_one})

@@ -1,0 +1,227 @@
+"""How the files of an item become one image: windows, enlarging, mosaicking, casting."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geodata.bands import Bands
+from geodata.catalog import Catalog
+from geodata.errors import BandsError, DtypeError, GridError
+from geodata.grid import Grid
+from geodata.query import Window
+from geodata.readers.base import Asset, PixelWindow, Raster
+from geodata.readers.raster import read
+from geodata.readers.resample import RESAMPLING, enlarge, source_windows, warp
+
+__all__ = ["Assembly", "Part", "parts_of"]
+
+Block = tuple[int, int, int, int]
+"""First row, first column, end row, end column on an item's reference lattice; the ends are excluded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One asset of an image: its bands go to these channels."""
+
+    asset: Asset
+    channels: tuple[int, ...]
+
+    @property
+    def run(self) -> bool:
+        """Whether the channels are consecutive, so that a file can be read straight into them."""
+        return self.channels == tuple(range(self.channels[0], self.channels[0] + len(self.channels)))
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """The recipe of one image.
+
+    Parameters
+    ----------
+    bands : Bands, in channel order
+    parts : the assets that deliver them
+    ratio : int
+        Side of an image pixel in pixels of the items' reference grid; above 1 only for native resolutions.
+    resampling : one of `geodata.readers.resample.RESAMPLING`
+    dtype : numpy dtype of the image
+    fill : what unobserved pixels hold
+    checked : bool
+        Compare every observed value after a cast, and raise where one was lost.
+
+    Raises
+    ------
+    GridError
+        If coarser bands would have to be enlarged by a method that cannot.
+    """
+
+    bands: Bands
+    parts: tuple[Part, ...]
+    ratio: int
+    resampling: str
+    dtype: np.dtype[Any]
+    fill: float = 0
+    checked: bool = False
+
+    def __post_init__(self) -> None:
+        if self.resampling not in RESAMPLING:
+            raise GridError(f"resampling={self.resampling!r} must be one of {', '.join(RESAMPLING)}")
+        coarse = [p.asset for p in self.parts if p.asset.ratio > self.ratio]
+        if coarse and self.resampling not in ("nearest", "bilinear"):
+            raise GridError(
+                f"bands {coarse[0].bands.names[:4]} are coarser than the image and can be enlarged by nearest or bilinear, "
+                f"not {self.resampling!r}; or keep resolutions apart with native=True"
+            )
+
+    # ------------------------------------------------------------------ a window of one item
+
+    def read_window(self, catalog: Catalog, row: int, window: Window, image: NDArray[Any], valid: NDArray[np.bool_]) -> None:
+        """Fill ``image`` (C, h, w) and ``valid`` (h, w) with a window of one row; outside the row nothing is observed."""
+        r, c, h, w = window
+        rows, cols = catalog.shape[row].tolist()
+        block = (max(r, 0), max(c, 0), min(r + h, rows), min(c + w, cols))
+        if block[2] <= block[0] or block[3] <= block[1]:
+            valid[:] = False
+            image[:] = self.fill
+            return
+        inside = tuple(
+            slice((low - start) // self.ratio, -(-(high - start) // self.ratio))
+            for low, high, start in ((block[0], block[2], r), (block[1], block[3], c))
+        )
+        valid[:] = False
+        valid[inside] = True
+        seen = valid[inside]
+        for part in self.parts:
+            self._read_part(catalog, row, part, block, image[(slice(None), *inside)], seen)
+        if not valid.all():
+            image[:, ~valid] = self.fill
+
+    def _read_part(
+        self, catalog: Catalog, row: int, part: Part, block: Block, image: NDArray[Any], seen: NDArray[np.bool_]
+    ) -> None:
+        asset = part.asset
+        href = catalog.href(asset, row)
+        if href is None:
+            seen[:] = False
+            return
+        window, lead = self._file_window(catalog, row, block, asset.ratio)
+        grow = asset.ratio // self.ratio
+        direct = grow == 1 and part.run and np.can_cast(asset.dtype, image.dtype, "safe")
+        channels: Any = slice(part.channels[0], part.channels[-1] + 1) if part.run else list(part.channels)
+        out = image[channels] if direct else None
+        raster = read(href, window, asset.indexes, validity=asset.validity, nodata=asset.nodata, out=out)
+        if grow > 1:
+            height, width = image.shape[1:]
+            raster = enlarge(raster, grow, lead, (height, width), self.resampling)
+        if not direct:
+            image[channels] = self._cast(raster, href)
+        seen &= raster.valid
+
+    def _file_window(self, catalog: Catalog, row: int, block: Block, ratio: int) -> tuple[PixelWindow, tuple[int, int]]:
+        """Return the pixels of a file that cover a block of a row, and where the block starts in them, in finer pixels.
+
+        For interpolation one more coarse pixel is taken on each side, if it belongs to the row.
+        """
+        down, across = catalog.origin[row].tolist()
+        rows, cols = catalog.shape[row].tolist()
+        r0, c0, r1, c1 = block
+        reach = ratio if ratio > self.ratio and self.resampling != "nearest" else 0
+        top, left = (max(r0 - reach, 0) + down) // ratio, (max(c0 - reach, 0) + across) // ratio
+        bottom, right = -(-(min(r1 + reach, rows) + down) // ratio), -(-(min(c1 + reach, cols) + across) // ratio)
+        return (top, left, bottom - top, right - left), (r0 + down - top * ratio, c0 + across - left * ratio)
+
+    # ------------------------------------------------------------------ any grid
+
+    def read_grid(
+        self, catalog: Catalog, rows: Sequence[int], target: Grid, image: NDArray[Any], valid: NDArray[np.bool_]
+    ) -> None:
+        """Fill ``image`` and ``valid`` on any grid from rows in their order: whole pixels come from the first that has them.
+
+        Rows on the same lattice are read as they are, others are warped once.
+        """
+        valid[:] = False
+        image[:] = self.fill
+        for row in rows:
+            if valid.all():
+                return
+            data, seen = np.empty_like(image), np.ones_like(valid)
+            offset = target.offset_in(catalog.grid(row)) if self.ratio == 1 else None
+            if offset is not None:
+                self.read_window(catalog, row, (*offset, *target.shape), data, seen)
+            else:
+                for part in self.parts:
+                    self._warp_part(catalog, row, part, target, data, seen)
+            fresh = seen & ~valid
+            image[:, fresh] = data[:, fresh]
+            valid |= fresh
+
+    def _warp_part(
+        self, catalog: Catalog, row: int, part: Part, target: Grid, image: NDArray[Any], seen: NDArray[np.bool_]
+    ) -> None:
+        asset = part.asset
+        href = catalog.href(asset, row)
+        if href is None:
+            seen[:] = False
+            return
+        rows, cols = catalog.shape[row].tolist()
+        (top, left, height, width), lead = self._file_window(catalog, row, (0, 0, rows, cols), asset.ratio)
+        whole = catalog.grid(row, (-lead[0], -lead[1], height * asset.ratio, width * asset.ratio))
+        source = whole.coarser(asset.ratio) if asset.ratio > 1 else whole
+        own_nodata = asset.nodata if asset.validity == "nodata" else None
+        observed = np.zeros_like(seen)
+        for r, c, h, w in source_windows(source, target, self.resampling):
+            raster = read(href, (top + r, left + c, h, w), asset.indexes, validity=asset.validity, nodata=asset.nodata)
+            warped = warp(raster, source.window(r, c, h, w), target, self.resampling, own_nodata)
+            values = self._cast(warped, href)
+            fresh = warped.valid & ~observed
+            for k, channel in enumerate(part.channels):
+                image[channel][fresh] = values[k][fresh]
+            observed |= fresh
+        seen &= observed
+
+    def _cast(self, raster: Raster, href: str) -> NDArray[Any]:
+        if np.can_cast(raster.data.dtype, self.dtype, "safe"):
+            return raster.data
+        with np.errstate(invalid="ignore", over="ignore"):
+            cast = raster.data.astype(self.dtype)
+        if self.checked:
+            before, after = raster.data[:, raster.valid], cast[:, raster.valid]
+            lost = before != after.astype(before.dtype)
+            if lost.any():
+                raise DtypeError(f"{href}: value {before[lost][0]} does not fit {self.dtype.name}; choose a wider dtype")
+        return cast
+
+
+def parts_of(
+    assets: Sequence[Asset], wanted: Sequence[str | float] | None, nodata: float | None = None
+) -> tuple[Bands, tuple[Part, ...]]:
+    """Return the bands in the order wanted, and which asset delivers which channels.
+
+    Raises
+    ------
+    BandsError
+        If a band does not exist or nothing is asked for.
+    """
+    if isinstance(wanted, str):
+        raise BandsError(f"bands={wanted!r} is one text; give a list of names, for example bands=[{wanted!r}]")
+    every = Bands(b for a in assets for b in a.bands)
+    chosen = every if wanted is None else every.select(wanted)
+    if not len(chosen):
+        raise BandsError("bands=[] asks for nothing; leave it out for all bands")
+    parts = []
+    for asset in assets:
+        names = asset.bands.names
+        mine = [(channel, names.index(band.name)) for channel, band in enumerate(chosen) if band.name in names]
+        if not mine:
+            continue
+        reduced = replace(
+            asset, bands=Bands(asset.bands[i] for _, i in mine), indexes=tuple(asset.indexes[i] for _, i in mine)
+        )
+        if nodata is not None:
+            reduced = replace(reduced, validity="nodata", nodata=float(nodata))
+        parts.append(Part(reduced, tuple(channel for channel, _ in mine)))
+    return chosen, tuple(parts)

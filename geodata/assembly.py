@@ -79,7 +79,9 @@ class Assembly:
 
     # ------------------------------------------------------------------ a window of one item
 
-    def read_window(self, catalog: Catalog, row: int, window: Window, image: NDArray[Any], valid: NDArray[np.bool_]) -> None:
+    def read_window(
+        self, catalog: Catalog, row: int, window: Window, image: NDArray[Any], valid: NDArray[np.bool_]
+    ) -> None:
         """Fill ``image`` (C, h, w) and ``valid`` (h, w) with a window of one row; outside the row nothing is observed."""
         r, c, h, w = window
         rows, cols = catalog.shape[row].tolist()
@@ -192,7 +194,9 @@ class Assembly:
             before, after = raster.data[:, raster.valid], cast[:, raster.valid]
             lost = before != after.astype(before.dtype)
             if lost.any():
-                raise DtypeError(f"{href}: value {before[lost][0]} does not fit {self.dtype.name}; choose a wider dtype")
+                raise DtypeError(
+                    f"{href}: value {before[lost][0]} does not fit {self.dtype.name}; choose a wider dtype"
+                )
         return cast
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from geodata.errors import BandsError
 
-__all__ = ["Band", "Bands", "STATES"]
+__all__ = ["STATES", "Band", "Bands"]
 
 STATES = ("raw", "reflectance", "dB", "normalised")
 """What the numbers of an image are: as stored, surface or TOA reflectance, decibels, or statistics-scaled."""

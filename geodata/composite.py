@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from geodata.bands import Bands
 from geodata.catalog import Catalog
-from geodata.catalog.catalog import in_time
+from geodata.catalog.overlap import in_time
 from geodata.dataset import Buffers, Dataset, Slots, Spot
 from geodata.errors import CatalogError, GridError, NoOverlapError
 from geodata.interval import Interval
@@ -85,17 +85,17 @@ class JoinedDataset(Dataset):
         return slots
 
     def _fill(self, spot: Spot, out: Buffers) -> dict[str, Any]:
-        rest = {}
+        rest: dict[str, Any] = {}
         for link in self.links:
             if link.rows is None:
                 rest |= link.dataset._fill_on(Spot(spot.grid, spot.time), out)
             else:
-                rest |= _fill_paired(link.dataset, int(link.rows[spot.row]), self.catalog, spot, out)  # type: ignore[index]
+                rest |= _fill_paired(link.dataset, int(link.rows[spot.row]), self.catalog, spot, out)
         return rest | self.lead._fill(spot, out)
 
     def _fill_on(self, spot: Spot, out: Buffers, rows: NDArray[np.int64] | None = None) -> dict[str, Any]:
         found = self.catalog.search(spot.grid, time=spot.time) if rows is None else rows
-        rest = {}
+        rest: dict[str, Any] = {}
         for link in self.links:
             rest |= link.dataset._fill_on(spot, out, None if link.rows is None else link.rows[found])
         return rest | self.lead._fill_on(spot, out, found)
@@ -155,7 +155,9 @@ def join(lead: Dataset, other: Dataset, *, how: str, on: str | None) -> Dataset:
 
 def _apart(lead: Catalog, other: Catalog, how: str) -> NoOverlapError:
     if how == "within" and len(lead.joined_rows(other)):
-        return NoOverlapError(f"none of {len(lead)} items is wholly covered by the other's {len(other)}; how='intersects' asks less")
+        return NoOverlapError(
+            f"none of {len(lead)} items is wholly covered by the other's {len(other)}; how='intersects' asks less"
+        )
     miss = other.nearest_miss(lead.grid(0), lead.interval(0)) if len(lead) else "the leading dataset is empty"
     return NoOverlapError(f"no item meets the other dataset; for the first, {lead.key[0]!r}: {miss}")
 
@@ -269,7 +271,9 @@ def _grouped(catalog: Catalog, rows: NDArray[np.int64], by: str) -> list[NDArray
     for label, members in found.items():
         if len({lattice[i] for i in members}) > 1:
             keys = [catalog.key[rows[i]] for i in members[:2]]
-            raise GridError(f"rows with {by} = {label!r} lie on different grids ({keys[0]!r}, {keys[1]!r}); a series needs one grid")
+            raise GridError(
+                f"rows with {by} = {label!r} lie on different grids ({keys[0]!r}, {keys[1]!r}); a series needs one grid"
+            )
     order = sorted(found.values(), key=lambda members: int(rows[members].min()))
     return [rows[members] for members in order]
 
@@ -277,4 +281,5 @@ def _grouped(catalog: Catalog, rows: NDArray[np.int64], by: str) -> list[NDArray
 def _thinned(rows: NDArray[np.int64], most: int | None) -> NDArray[np.int64]:
     if most is None or len(rows) <= most:
         return rows
-    return rows[np.unique(np.rint(np.linspace(0, len(rows) - 1, most)).astype(int))]
+    kept: NDArray[np.int64] = rows[np.unique(np.rint(np.linspace(0, len(rows) - 1, most)).astype(int))]
+    return kept

@@ -15,10 +15,11 @@ from torch import Tensor
 from geodata.bands import Bands
 from geodata.catalog import Catalog
 from geodata.catalog.tiles import tile
-from geodata.crs import CRS, as_crs, crs_text, same_crs
+from geodata.crs import CRS, as_crs
 from geodata.errors import CatalogError, CRSError, GridError, KeyClashError, QueryError
-from geodata.grid import Grid, check_bounds, check_res
+from geodata.grid import Grid, check_res
 from geodata.interval import Interval
+from geodata.place import bounds_in, common_crs, grid_over
 from geodata.query import Query, Window
 from geodata.sample import Sample
 
@@ -71,7 +72,7 @@ class Dataset(torch.utils.data.Dataset[Sample], ABC):
         self.catalog = catalog
         self.name = name
         self.transforms = transforms
-        self._view: tuple[CRS, float | tuple[float, float] | None] | None = None
+        self._view: tuple[CRS, tuple[float, float] | None] | None = None
 
     # ------------------------------------------------------------------ what a kind of dataset says
 
@@ -131,7 +132,11 @@ class Dataset(torch.utils.data.Dataset[Sample], ABC):
         tensors = {k: torch.from_numpy(v) for k, v in whole.items()}
         samples: list[Sample] = []
         for i, (query, spot) in enumerate(zip(queries, spots, strict=True)):
-            out = {k: v[i] for k, v in whole.items()} if shared else {k: np.empty(s, dtype=d) for k, (s, d) in slots[i].items()}
+            out = (
+                {k: v[i] for k, v in whole.items()}
+                if shared
+                else {k: np.empty(s, dtype=d) for k, (s, d) in slots[i].items()}
+            )
             rest = self._fill(spot, out) if spot.row is not None else self._fill_found(spot, out)
             sample: dict[str, Any] = {k: tensors[k][i] if shared else torch.from_numpy(v) for k, v in out.items()}
             sample |= rest
@@ -172,9 +177,14 @@ class Dataset(torch.utils.data.Dataset[Sample], ABC):
     def _query_of_slices(self, x: slice, y: slice, t: slice = slice(None)) -> Query:
         crs = self.crs
         left, bottom, right, top = self.bounds
-        bounds = tuple(d if v is None else v for v, d in ((x.start, left), (y.start, bottom), (x.stop, right), (y.stop, top)))
-        res = (x.step or y.step, y.step or x.step) if x.step or y.step else None
-        return Query(grid=self._grid_over(bounds, crs, res), time=Interval.parse((t.start, t.stop)))
+        bounds = tuple(
+            d if v is None else v for v, d in ((x.start, left), (y.start, bottom), (x.stop, right), (y.stop, top))
+        )
+        res: Any = (x.step or y.step, y.step or x.step) if x.step or y.step else None
+        if res is None and self._view is not None:
+            res = self._view[1]
+        when = Interval.parse((t.start, t.stop))
+        return Query(grid=grid_over(self.catalog, bounds, crs, res, when), time=when)
 
     def _spot(self, query: Query) -> Spot:
         if query.grid is not None:
@@ -228,7 +238,7 @@ class Dataset(torch.utils.data.Dataset[Sample], ABC):
         else:
             if as_crs(crs) is None:
                 raise CRSError("the query has no CRS; say in which CRS the bounds are, for example crs='EPSG:4326'")
-            grid = self._grid_over(check_bounds(bounds), as_crs(crs), res, when)
+            grid = grid_over(self.catalog, bounds, as_crs(crs), res, when)
         if stack is None:
             return self[Query(grid=grid, time=when)]
         if stack != "time":
@@ -251,26 +261,6 @@ class Dataset(torch.utils.data.Dataset[Sample], ABC):
         sample["time"] = torch.from_numpy(dates)
         return sample  # type: ignore[return-value]
 
-    def _grid_over(self, bounds: Any, crs: CRS | None, res: Any, when: Interval | None = None) -> Grid:
-        bounds = check_bounds(bounds)
-        if res is None and self._view is not None and same_crs(crs, self._view[0]):
-            res = self._view[1]
-        if res is not None:
-            return Grid.from_bounds(bounds, crs, check_res(res))
-        rows = self.catalog.search(bounds, crs=crs, time=when)
-        if not len(rows):
-            left, bottom, right, top = bounds
-            probe = Grid((1, 1), (right - left, 0, left, 0, bottom - top, top), crs)
-            raise self.catalog.nearest_miss(probe, when or Interval())
-        lattice = self.catalog.grid(int(rows[0]))
-        if not same_crs(lattice.crs, crs) or not self.catalog.lattice:
-            raise GridError(f"give res=, the pixel size in units of {crs_text(crs)}: the items found are in {crs_text(lattice.crs)}")
-        left, bottom, right, top = bounds
-        pixels = lattice.colrow(np.array([[left, top], [right, top], [right, bottom], [left, bottom]]))
-        c0, r0 = np.floor(pixels.min(axis=0) + 1e-6).astype(int).tolist()
-        c1, r1 = np.ceil(pixels.max(axis=0) - 1e-6).astype(int).tolist()
-        return lattice.window(r0, c0, max(r1 - r0, 1), max(c1 - c0, 1))
-
     @property
     def crs(self) -> CRS:
         """The CRS of slices: that of all rows, or what `to` chose.
@@ -280,25 +270,12 @@ class Dataset(torch.utils.data.Dataset[Sample], ABC):
         CRSError
             If rows have several CRSs, or none; it lists them.
         """
-        if self._view is not None:
-            return self._view[0]
-        systems = self.catalog.crs_in_use
-        if len(systems) == 1 and systems[0] is not None:
-            return systems[0]
-        names = ", ".join(crs_text(c)[:24] or "no CRS" for c in systems[:5])
-        raise CRSError(f"rows are in {len(systems)} CRSs ({names}); choose one for slices with ds.to(crs, res)")
+        return self._view[0] if self._view is not None else common_crs(self.catalog)
 
     @property
     def bounds(self) -> tuple[float, float, float, float]:
         """Left, bottom, right, top of all rows in `crs`."""
-        crs = self.crs
-        boxes = []
-        for row in range(len(self)):
-            grid = self.catalog.grid(row)
-            boxes.append(grid.bounds if same_crs(grid.crs, crs) else grid.to_crs(crs).bounds)
-        array = np.array(boxes)
-        low, high = array.min(axis=0), array.max(axis=0)
-        return float(low[0]), float(low[1]), float(high[2]), float(high[3])
+        return bounds_in(self.catalog, self.crs)
 
     def to(self, crs: Any, res: Any = None) -> Self:
         """Return the dataset with a CRS (and resolution) for slices; no row is touched."""
@@ -346,7 +323,9 @@ class Dataset(torch.utils.data.Dataset[Sample], ABC):
             raise CatalogError(f"key {self.catalog.key[int(np.argmax(count))]!r} is in more than one part")
         if (count == 0).any():
             missing = np.flatnonzero(count == 0)
-            raise CatalogError(f"{len(missing)} of {len(self)} rows are in no part of the split, first {self.catalog.key[missing[0]]!r}")
+            raise CatalogError(
+                f"{len(missing)} of {len(self)} rows are in no part of the split, first {self.catalog.key[missing[0]]!r}"
+            )
         return {name: self.take(r) for name, r in rows.items() if name != "dropped"}
 
     def named(self, name: str) -> Self:
@@ -396,7 +375,9 @@ class Dataset(torch.utils.data.Dataset[Sample], ABC):
 
         clash = sorted(set(self.keys) & set(other.keys))
         if clash:
-            raise KeyClashError(f"both sides make {', '.join(clash)}; give one a name: a & b.named('s1') makes {clash[0]}_s1")
+            raise KeyClashError(
+                f"both sides make {', '.join(clash)}; give one a name: a & b.named('s1') makes {clash[0]}_s1"
+            )
         return join(self, other, how=how, on=on)
 
     def __and__(self, other: Dataset) -> Dataset:
@@ -407,8 +388,9 @@ class Dataset(torch.utils.data.Dataset[Sample], ABC):
 
     def union(self, other: Dataset, *, reindex: bool = False) -> Dataset:
         """Return the rows of both, these first; ``reindex`` adds bands that one side lacks as never observed."""
-        raise CatalogError(f"{type(self).__name__} | {type(other).__name__}: only datasets of one kind can be put together")
+        raise CatalogError(
+            f"{type(self).__name__} | {type(other).__name__}: only datasets of one kind can be put together"
+        )
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.catalog!r}, makes {', '.join(self.keys)})"
-

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 __all__ = [
     "BandsError",
-    "CatalogError",
     "CRSError",
+    "CatalogError",
     "DtypeError",
     "GeodataError",
     "GridError",

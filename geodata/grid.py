@@ -202,7 +202,7 @@ class Grid:
         target = as_crs(crs)
         if target is None:
             raise CRSError("to_crs needs a CRS, got none")
-        resolution = "auto" if res is None else check_res(res)[0]
+        resolution: Any = "auto" if res is None else check_res(res)[0]
         return Grid.from_geobox(self.geobox.to_crs(crs_text(target), resolution=resolution))
 
     def __eq__(self, other: object) -> bool:

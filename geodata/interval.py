@@ -77,8 +77,10 @@ class Interval:
     def overlaps(self, other: Interval) -> bool:
         """Whether the two share a moment; touching ends do not count, a point inside does."""
         if self.start == self.end or other.start == other.end:
-            return self.start <= other.start < self.end or other.start <= self.start < other.end or (
-                self.start == other.start and self.end == other.end
+            return (
+                self.start <= other.start < self.end
+                or other.start <= self.start < other.end
+                or (self.start == other.start and self.end == other.end)
             )
         return max(self.start, other.start) < min(self.end, other.end)
 
@@ -126,15 +128,15 @@ def _span_of_text(text: str) -> tuple[float, float]:
 
 
 def _seconds(moment: dt.datetime) -> float:
-    zoned = moment if moment.tzinfo else moment.replace(tzinfo=dt.timezone.utc)
-    delta = zoned - dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc)
+    zoned = moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
+    delta = zoned - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
     return delta / dt.timedelta(microseconds=1) / 1e6
 
 
 def _text(seconds: float) -> str:
     if math.isinf(seconds):
         return ".." if seconds > 0 else "-.."
-    moment = dt.datetime(1970, 1, 1, tzinfo=dt.timezone.utc) + dt.timedelta(seconds=seconds)
+    moment = dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(seconds=seconds)
     text = moment.replace(tzinfo=None).isoformat()
     return text.removesuffix("T00:00:00")
 

@@ -53,7 +53,9 @@ class Loader:
         collate_fn: Callable[[Sequence[Mapping[str, Any]]], Any] = collate,
     ) -> None:
         if batch_size < 1 or threads < 0 or prefetch < 1:
-            raise SamplerError(f"batch_size {batch_size} and prefetch {prefetch} must be at least 1, threads {threads} at least 0")
+            raise SamplerError(
+                f"batch_size {batch_size} and prefetch {prefetch} must be at least 1, threads {threads} at least 0"
+            )
         self.dataset = dataset
         self.sampler: Any = SequentialSampler(dataset) if sampler is None else sampler
         self.batch_size, self.threads, self.prefetch, self.drop_last = batch_size, threads, prefetch, drop_last
@@ -115,8 +117,12 @@ class Loader:
             If the sampler keeps no state.
         """
         if not hasattr(self.sampler, "state_dict"):
-            raise SamplerError(f"{type(self.sampler).__name__} keeps no state; use a sampler of geodata.samplers to resume")
-        state: dict[str, Any] = self.sampler.state_dict(self._before + self._finished * getattr(self.sampler, "world", 1))
+            raise SamplerError(
+                f"{type(self.sampler).__name__} keeps no state; use a sampler of geodata.samplers to resume"
+            )
+        state: dict[str, Any] = self.sampler.state_dict(
+            self._before + self._finished * getattr(self.sampler, "world", 1)
+        )
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -130,17 +130,19 @@ def _buffer_of(values: list[Tensor]) -> Tensor | None:
         return None
     where = storage.data_ptr()
     for i, value in enumerate(values):
-        same = value.untyped_storage().data_ptr() == where and value.storage_offset() == first.storage_offset() + i * step
+        same = (
+            value.untyped_storage().data_ptr() == where and value.storage_offset() == first.storage_offset() + i * step
+        )
         if not same or value.dtype != first.dtype or not value.is_contiguous():
             return None
     return first.as_strided((len(values), *first.shape), (step, *first.stride()), first.storage_offset())
 
 
-def _as_list(batch: Any, *, collate_fn_map: Any = None) -> Any:
+def _as_list(batch: Any, *, collate_fn_map: Any = None) -> Any:  # noqa: ARG001  (torch passes it)
     return list(batch)
 
 
-def _as_one(batch: Any, *, collate_fn_map: Any = None) -> Any:
+def _as_one(batch: Any, *, collate_fn_map: Any = None) -> Any:  # noqa: ARG001  (torch passes it)
     return _one_bands("bands", list(batch))
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import string
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
-from pathlib import Path, PurePosixPath
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from geodata.catalog import parquet, tiles
 from geodata.catalog.footprint import Footprints, boxes84, distance_km
-from geodata.catalog.overlap import covered_share, meet
+from geodata.catalog.overlap import covered_share, in_time, meet, overlap_in_time
+from geodata.catalog.paths import fields, resolve
 from geodata.catalog.scan import scan
 from geodata.catalog.tree import Tree
 from geodata.crs import CRS, as_crs, crs_text
@@ -27,10 +28,6 @@ from geodata.query import Window
 from geodata.readers.base import Asset
 
 __all__ = ["Catalog"]
-
-URL_SCHEMES = ("http://", "https://", "s3://", "gs://", "az://")
-
-ORIGIN = ("row_off", "col_off")
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +62,9 @@ class Catalog:
     def __post_init__(self) -> None:
         n = len(self.footprints)
         if self.origin.shape != (n, 2) or self.time.shape != (n, 2) or self.table.num_rows != n:
-            raise CatalogError(f"columns of unequal length: {n} footprints, {len(self.time)} times, {self.table.num_rows} keys")
+            raise CatalogError(
+                f"columns of unequal length: {n} footprints, {len(self.time)} times, {self.table.num_rows} keys"
+            )
         used = {self.footprints.crs[c] is None for c in np.unique(self.footprints.code)}
         if len(used) > 1:
             keys = [self.key[np.flatnonzero(self._no_crs == flag)[0]] for flag in (True, False)]
@@ -118,9 +117,10 @@ class Catalog:
         times = np.tile([-math.inf, math.inf], (n, 1)) if time is None else np.asarray(time, dtype=np.float64)
         table = pa.table({"key": pa.array(list(key), pa.string()), **dict(columns or {})})
         if len(set(key)) != n:
-            seen: set[str] = set()
-            twice = next(k for k in key if k in seen or seen.add(k))
-            raise CatalogError(f"key {twice!r} stands for more than one item; give a pattern whose item group tells them apart")
+            twice = Counter(key).most_common(1)[0][0]
+            raise CatalogError(
+                f"key {twice!r} stands for more than one item; give a pattern whose item group tells them apart"
+            )
         footprints = Footprints(affine, shape, code, tuple(as_crs(c) for c in systems))
         return cls(footprints, np.zeros((n, 2), dtype=np.int64), times, table, tuple(assets), root, lattice)
 
@@ -234,8 +234,7 @@ class Catalog:
 
     def href(self, asset: Asset, row: int) -> str | None:
         """Return the path or URL of an item's file, None if the item lacks it."""
-        fields = _fields(asset.href)
-        values = {name: self.table[name][row].as_py() for name in fields}
+        values = {name: self.table[name][row].as_py() for name in fields(asset.href)}
         if None in values.values():
             return None
         return resolve(self.root, asset.href.format(**values))
@@ -366,7 +365,9 @@ class Catalog:
         found = f"query {size} ({left:.10g}, {top:.10g}) meets none of {len(self)} items"
         in_place = self.search(target)
         if len(in_place):
-            return NoOverlapError(f"{found} in time {when!r}; in place there are {len(in_place)}, the first of {self.interval(int(in_place[0]))!r}")
+            return NoOverlapError(
+                f"{found} in time {when!r}; in place there are {len(in_place)}, the first of {self.interval(int(in_place[0]))!r}"
+            )
         if not len(self):
             return NoOverlapError(f"{found}: the catalog is empty")
         distance = distance_km(self.box84, boxes84(_footprint(target))[0])
@@ -433,7 +434,9 @@ class Catalog:
 
     def _need_crs(self) -> None:
         if not self.has_crs and len(self):
-            raise CRSError("these items have no CRS, so they cannot be searched by place; use row numbers, or join(on='key')")
+            raise CRSError(
+                "these items have no CRS, so they cannot be searched by place; use row numbers, or join(on='key')"
+            )
 
     def __getstate__(self) -> dict[str, Any]:
         kept = {"footprints", "origin", "time", "table", "assets", "root", "lattice", "box84"}
@@ -444,44 +447,6 @@ class Catalog:
         shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
         bands = sum(len(a.bands) for a in self.assets)
         return f"Catalog({len(self)} items, {shown or 'empty'}, {bands} bands in {len(self.assets)} files each)"
-
-
-def in_time(times: NDArray[np.float64], when: Interval) -> NDArray[np.bool_]:
-    """Return (N,) whether each (start, end) shares a moment with an interval; touching ends do not."""
-    if when == ALWAYS:
-        return np.ones(len(times), dtype=bool)
-    return overlap_in_time(times, np.broadcast_to([when.start, when.end], times.shape))
-
-
-def overlap_in_time(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Return (N,) whether half-open intervals a[i] and b[i] share a moment; start == end is a point."""
-    start, end = np.maximum(a[:, 0], b[:, 0]), np.minimum(a[:, 1], b[:, 1])
-    point = (a[:, 0] == a[:, 1]) | (b[:, 0] == b[:, 1])
-    # A point lies in [start, end) but not on an end, unless both are the same point.
-    at_end = np.where(a[:, 0] == a[:, 1], (b[:, 1] == start) & (b[:, 0] < b[:, 1]), (a[:, 1] == start) & (a[:, 0] < a[:, 1]))
-    out: NDArray[np.bool_] = np.where(point, (start <= end) & ~at_end, start < end)
-    return out
-
-
-def resolve(root: str, href: str) -> str:
-    """Join a path of a catalog row to the root.
-
-    Raises
-    ------
-    CatalogError
-        If the path is absolute or leads out of the root.
-    """
-    if href.startswith(URL_SCHEMES):
-        return href
-    path = PurePosixPath(href)
-    if not href or path.is_absolute() or ".." in path.parts or "://" in href or "\\" in href or "\0" in href:
-        raise CatalogError(f"path {href!r} leads out of the catalog's root {root!r}; paths of rows must lie below it")
-    return f"{root.rstrip('/')}/{href}" if root else href
-
-
-@lru_cache(maxsize=1024)
-def _fields(template: str) -> tuple[str, ...]:
-    return tuple(name for _, name, _, _ in string.Formatter().parse(template) if name)
 
 
 def _box_grid(bounds: Any, crs: Any) -> Grid:
@@ -496,4 +461,3 @@ def _footprint(grid: Grid) -> Footprints:
     affine = np.array([tuple(grid.transform)[:6]], dtype=np.float64)
     shape = np.array([grid.shape], dtype=np.int64)
     return Footprints(affine, shape, np.zeros(1, dtype=np.int32), (grid.crs,))
-

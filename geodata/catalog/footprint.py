@@ -126,9 +126,10 @@ def _wrap(low: NDArray[np.float64], high: NDArray[np.float64]) -> tuple[NDArray[
 def _hard_boxes(fp: Footprints, crs: CRS) -> NDArray[np.float64]:
     sides = 21
     lonlat = project(rings(fp, sides), crs, CRS84)
-    finite = np.isfinite(lonlat).all(axis=2)
-    if not finite.any(axis=1).all():
-        row = int(np.flatnonzero(~finite.any(axis=1))[0])
+    finite = np.isfinite(lonlat[..., 0])
+    nowhere = np.flatnonzero(~finite.any(axis=1))
+    if len(nowhere):
+        row = int(nowhere[0])
         raise CRSError(f"an item with transform {fp.affine[row].tolist()} in {crs.name!r} has no place on earth")
     out = np.empty((len(fp), 4))
     whole = finite.all(axis=1)

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from geodata.catalog.footprint import Footprints, project, rings, unwrapped
 from geodata.crs import CRS, same_crs
 from geodata.grid import PIXEL_TOLERANCE
+from geodata.interval import ALWAYS, Interval
 
-__all__ = ["covered_share", "meet"]
+__all__ = ["covered_share", "in_time", "meet", "overlap_in_time"]
 
 SIDES = 32
 """Points per side when an outline goes into another CRS: its edge is then off by less than 1e-6 of its length."""
@@ -86,8 +87,8 @@ def _shared(a: Footprints, b: Footprints, crs_a: CRS, crs_b: CRS) -> NDArray[np.
 
 
 def _ground(fp: Footprints, crs: CRS) -> NDArray[np.float64]:
-    area = _pixel_area(fp) * fp.shape.prod(axis=1)
-    return area * 111_320.0**2 if crs.is_geographic else area
+    area: NDArray[np.float64] = _pixel_area(fp) * fp.shape.prod(axis=1) * (111_320.0**2 if crs.is_geographic else 1.0)
+    return area
 
 
 def _share_in(home: Footprints, crs: CRS, guest: Footprints, guest_crs: CRS) -> NDArray[np.float64]:
@@ -103,7 +104,7 @@ def _share_in(home: Footprints, crs: CRS, guest: Footprints, guest_crs: CRS) -> 
         guests = shapely.make_valid(_lonlat_polygons(unwrapped(outline)))
         shared = np.zeros(len(good))
         for turn in (-720.0, -360.0, 0.0, 360.0, 720.0):
-            moved = shapely.transform(guests, lambda xy, turn=turn: xy + (turn, 0.0))
+            moved = shapely.transform(guests, lambda xy, turn=turn: xy + np.array([turn, 0.0]))
             shared += shapely.area(shapely.intersection(polygons, moved))
     else:
         guests = shapely.make_valid(shapely.polygons(outline))
@@ -143,3 +144,22 @@ def covered_share(a: Footprints, b: Footprints, group: NDArray[np.int64], count:
         whole[group[i]] = home.area
         pieces[group[i]].append(home.intersection(guest))
     return np.array([shapely.union_all(p).area if p else 0.0 for p in pieces]) / whole
+
+
+def in_time(times: NDArray[np.float64], when: Interval) -> NDArray[np.bool_]:
+    """Return (N,) whether each (start, end) shares a moment with an interval; touching ends do not."""
+    if when == ALWAYS:
+        return np.ones(len(times), dtype=bool)
+    return overlap_in_time(times, np.broadcast_to([when.start, when.end], times.shape))
+
+
+def overlap_in_time(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return (N,) whether half-open intervals a[i] and b[i] share a moment; start == end is a point."""
+    start, end = np.maximum(a[:, 0], b[:, 0]), np.minimum(a[:, 1], b[:, 1])
+    point = (a[:, 0] == a[:, 1]) | (b[:, 0] == b[:, 1])
+    # A point lies in [start, end) but not on an end, unless both are the same point.
+    at_end = np.where(
+        a[:, 0] == a[:, 1], (b[:, 1] == start) & (b[:, 0] < b[:, 1]), (a[:, 1] == start) & (a[:, 0] < a[:, 1])
+    )
+    out: NDArray[np.bool_] = np.where(point, (start <= end) & ~at_end, start < end)
+    return out

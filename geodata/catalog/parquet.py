@@ -119,7 +119,7 @@ def _cut(polygon: shapely.Geometry) -> shapely.Geometry:
     """Cut an unwrapped outline at 180 degrees and bring every piece into [-180, 180]."""
     pieces = []
     for turn in (-720, -360, 0, 360, 720):
-        moved = shapely.transform(polygon, lambda xy, turn=turn: xy + (turn, 0.0))
+        moved = shapely.transform(polygon, lambda xy, turn=turn: xy + np.array([turn, 0.0]))
         piece = shapely.intersection(moved, shapely.box(-180, -90, 180, 90))
         if piece.area > 0:
             pieces.append(piece)
@@ -153,7 +153,9 @@ def read(path: Path) -> dict[str, Any]:
         file = pq.ParquetFile(path)
         metadata = file.schema_arrow.metadata or {}
         if b"geodata" not in metadata:
-            raise CatalogError(f"{path} is a Parquet file but no catalog of geodata; make one with Catalog.scan or `geodata index`")
+            raise CatalogError(
+                f"{path} is a Parquet file but no catalog of geodata; make one with Catalog.scan or `geodata index`"
+            )
         about = json.loads(metadata[b"geodata"])
         names = [n for n in file.schema_arrow.names if n != "geometry"]
         table = file.read(columns=names).replace_schema_metadata(None)
@@ -161,7 +163,9 @@ def read(path: Path) -> dict[str, Any]:
         raise ReadError(f"cannot read the catalog {path}: {error}") from None
     missing = [n for n in ("key", *OWN[1:]) if n not in table.column_names]
     if missing or about.get("version") != VERSION:
-        raise CatalogError(f"{path} lacks columns {missing} or is of version {about.get('version')}, wanted version {VERSION}")
+        raise CatalogError(
+            f"{path} lacks columns {missing} or is of version {about.get('version')}, wanted version {VERSION}"
+        )
     root = about["root"]
     if "://" not in root and not os.path.isabs(root):
         root = os.path.normpath(path.resolve().parent / root)

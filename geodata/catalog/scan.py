@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import glob as globbing
-import json
 import os
 import re
 import sys
@@ -16,14 +14,16 @@ import numpy as np
 import pyarrow as pa
 
 from geodata.bands import Band, Bands
-from geodata.crs import crs_text, same_crs
+from geodata.catalog.journal import Journal
+from geodata.catalog.paths import find_files
+from geodata.crs import same_crs
 from geodata.errors import BandsError, CatalogError, DtypeError, GridError, NoFilesError, ReadError
 from geodata.grid import Grid
 from geodata.interval import ALWAYS, Interval
 from geodata.readers.base import Asset, Header
-from geodata.readers.raster import EXTENSIONS, describe
+from geodata.readers.raster import EXTENSIONS
 
-__all__ = ["find_files", "scan"]
+__all__ = ["scan"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,49 +37,6 @@ class Found:
     header: Header
     size: int
     mtime: int
-
-
-def find_files(paths: Any, extensions: Sequence[str]) -> tuple[str, list[str], str]:
-    """List files below folders, globs and names.
-
-    Parameters
-    ----------
-    paths : folder, glob, file, URL, or a sequence of these
-        Folders are searched to any depth for the given extensions; other entries are taken as they are.
-
-    Returns
-    -------
-    root : folder or URL that all of them lie below
-    files : sorted paths relative to the root, or URLs
-    said : what was asked for, for messages
-    """
-    asked = [str(paths)] if isinstance(paths, (str, os.PathLike)) else [str(p) for p in paths]
-    said = ", ".join(asked[:3]) + (f" and {len(asked) - 3} more" if len(asked) > 3 else "")
-    roots: list[str] = []
-    files: list[str] = []
-    for entry in asked:
-        if "://" in entry or entry.startswith("/vsi"):
-            files.append(entry)
-            continue
-        if os.path.isdir(entry):
-            roots.append(os.path.abspath(entry))
-            files += [str(p) for p in Path(entry).rglob("*") if p.suffix.lower() in extensions and p.is_file()]
-        elif globbing.has_magic(entry) and not os.path.exists(entry):
-            fixed = entry[: re.search(r"[*?\[]", entry).start()]  # type: ignore[union-attr]
-            roots.append(os.path.abspath(os.path.dirname(fixed) or "."))
-            files += [p for p in globbing.glob(entry, recursive=True) if os.path.isfile(p)]
-        elif os.path.exists(entry):
-            roots.append(os.path.dirname(os.path.abspath(entry)))
-            files.append(entry)
-        else:
-            raise NoFilesError(f"{entry} does not exist; give a folder, a glob, files, or a saved catalog")
-    if roots:
-        root = os.path.commonpath(roots)
-        files = [f if "://" in f else os.path.relpath(os.path.abspath(f), root) for f in files]
-    else:
-        root = os.path.dirname(os.path.commonprefix([f"{f}" for f in files])) if files else ""
-        files = [f[len(root) :].lstrip("/") for f in files]
-    return root, sorted(set(files)), said
 
 
 def scan(
@@ -128,7 +85,7 @@ def scan(
     named = [(f, m) for f in files if (m := _match(expression, f)) is not None]
     found: list[Found] = []
     failed: list[tuple[str, str]] = []
-    with _Journal(resume) as journal:
+    with Journal(resume) as journal:
         for path, groups in _with_progress(named, progress):
             full = path if "://" in path else os.path.join(root, path)
             try:
@@ -141,7 +98,9 @@ def scan(
             key, band = _key_and_band(path, groups)
             found.append(Found(path, key, band, groups[0], header, size, mtime))
         if failed and on_error == "raise":
-            raise ReadError(f"{len(failed)} of {len(named)} files cannot be read, first {failed[0][0]}: {failed[0][1]}; on_error='skip' leaves them out")
+            raise ReadError(
+                f"{len(failed)} of {len(named)} files cannot be read, first {failed[0][0]}: {failed[0][1]}; on_error='skip' leaves them out"
+            )
         if not found:
             raise NoFilesError(
                 f"no raster in {said}: {len(files)} files seen, {len(named)} matched "
@@ -191,82 +150,12 @@ def _with_progress(
         yield from named
 
 
-class _Journal:
-    """Headers already read, one JSON line each, so that an interrupted scan continues."""
-
-    def __init__(self, path: str | Path | None) -> None:
-        self.path = None if path is None else Path(path)
-        self._known: dict[str, dict[str, Any]] = {}
-        self._file: Any = None
-
-    def __enter__(self) -> _Journal:
-        if self.path is None:
-            return self
-        if self.path.is_file():
-            for line in self.path.read_text(encoding="utf-8").splitlines():
-                try:
-                    entry = json.loads(line)
-                except json.JSONDecodeError:
-                    continue  # the last line of a scan that was killed while writing it
-                self._known[entry["path"]] = entry
-        self._file = self.path.open("a", encoding="utf-8")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._file is not None:
-            self._file.close()
-
-    def done(self) -> None:
-        """The scan is complete: the journal is not needed any more."""
-        if self.path is not None:
-            self._file.close()
-            self._file = None
-            self.path.unlink(missing_ok=True)
-
-    def header(self, full: str) -> tuple[Header, int, int]:
-        """Return the header of a file, its size in bytes and its time of change in ns (0, 0 for URLs)."""
-        size = mtime = 0
-        if "://" not in full and not full.startswith("/vsi"):
-            try:
-                stat = os.stat(full)
-            except OSError as error:
-                raise ReadError(f"cannot open {full}: {error}") from None
-            size, mtime = stat.st_size, stat.st_mtime_ns
-        entry = self._known.get(full)
-        if entry is not None and (entry["size"], entry["mtime"]) == (size, mtime):
-            return _header_from(entry), size, mtime
-        header = describe(full)
-        if self._file is not None:
-            self._file.write(json.dumps({"path": full, "size": size, "mtime": mtime, **_header_dict(header)}) + "\n")
-            self._file.flush()
-        return header, size, mtime
-
-
-def _header_dict(h: Header) -> dict[str, Any]:
-    return {
-        "shape": h.grid.shape,
-        "transform": [v.hex() for v in tuple(h.grid.transform)[:6]],
-        "crs": crs_text(h.grid.crs),
-        "bands": h.bands.to_dict(),
-        "indexes": h.indexes,
-        "dtype": h.dtype,
-        "nodata": None if h.nodata is None else repr(h.nodata),
-        "validity": h.validity,
-        "named": h.named,
-    }
-
-
-def _header_from(d: dict[str, Any]) -> Header:
-    grid = Grid(d["shape"], [float.fromhex(v) for v in d["transform"]], d["crs"] or None)
-    nodata = None if d["nodata"] is None else float(d["nodata"])
-    bands = Bands.from_dict(d["bands"])
-    return Header(grid, bands, tuple(d["indexes"]), d["dtype"], nodata, d["validity"], d["named"])
-
-
 # ---------------------------------------------------------------------- from files to rows
 
 
-def _columns(found: list[Found], band_names: Sequence[str] | None, bands: Bands | None, on_error: str) -> dict[str, Any]:
+def _columns(
+    found: list[Found], band_names: Sequence[str] | None, bands: Bands | None, on_error: str
+) -> dict[str, Any]:
     items: dict[str, dict[str, Found]] = {}
     for file in found:
         parts = items.setdefault(file.key, {})
@@ -318,7 +207,9 @@ def _assets(
         files = [parts[slot] for parts in items.values()]
         ratios = {_ratio(parts[reference], parts[slot]) for parts in items.values()}
         if len(ratios) > 1:
-            raise GridError(f"band {slot!r} has {sorted(ratios)} reference pixels per pixel in different items; scan them apart")
+            raise GridError(
+                f"band {slot!r} has {sorted(ratios)} reference pixels per pixel in different items; scan them apart"
+            )
         header = _agreed(files)
         names = _names(header, slot, band_names)
         href = f"{{path_{slot}}}" if slot else "{path}"
@@ -335,7 +226,9 @@ def _names(header: Header, slot: str, band_names: Sequence[str] | None) -> Seque
     if band_names is None:
         return header.bands.names
     if len(band_names) != n:
-        raise BandsError(f"band_names has {len(band_names)} names, the files have {n} bands: {', '.join(header.bands.names[:20])}")
+        raise BandsError(
+            f"band_names has {len(band_names)} names, the files have {n} bands: {', '.join(header.bands.names[:20])}"
+        )
     return band_names
 
 
@@ -353,11 +246,15 @@ def _agreed(files: list[Found]) -> Header:
     for file in files[1:]:
         h = file.header
         if len(h.bands) != len(first.bands):
-            raise BandsError(f"{file.path} has {len(h.bands)} bands but {files[0].path} has {len(first.bands)}; scan them apart")
+            raise BandsError(
+                f"{file.path} has {len(h.bands)} bands but {files[0].path} has {len(first.bands)}; scan them apart"
+            )
         if h.dtype != first.dtype:
             raise DtypeError(f"{file.path} is {h.dtype} but {files[0].path} is {first.dtype}; scan them apart")
         if h.named and first.named and h.bands.names != first.bands.names:
-            raise BandsError(f"{file.path} has bands {h.bands.names[:8]} but {files[0].path} has {first.bands.names[:8]}")
+            raise BandsError(
+                f"{file.path} has bands {h.bands.names[:8]} but {files[0].path} has {first.bands.names[:8]}"
+            )
     kinds = {(f.header.validity, repr(f.header.nodata), f.header.indexes) for f in files}
     return first if len(kinds) == 1 else replace(first, validity="mask", nodata=None)
 
@@ -401,4 +298,3 @@ def _extras(items: dict[str, dict[str, Found]], slots: list[str], reference: str
         out[f"size{suffix}"] = pa.array([parts[slot].size for parts in rows], pa.int64())
         out[f"mtime{suffix}"] = pa.array([parts[slot].mtime for parts in rows], pa.int64())
     return out
-

@@ -49,7 +49,7 @@ def pixel_sizes(catalog: Catalog, size: Any) -> NDArray[np.int64]:
         unit = np.array([_metres_per_unit(c) for c in catalog.footprints.crs])[catalog.footprints.code]
         m = catalog.affine
         res = np.stack([np.hypot(m[:, 1], m[:, 4]), np.hypot(m[:, 0], m[:, 3])], axis=1) * unit[:, None]
-        pixels = np.rint(metres / res).astype(np.int64)
+        pixels: NDArray[np.int64] = np.rint(metres / res).astype(np.int64)
     else:
         pair = np.broadcast_to(np.asarray(size), (2,))
         if not np.issubdtype(pair.dtype, np.integer):
@@ -62,18 +62,25 @@ def pixel_sizes(catalog: Catalog, size: Any) -> NDArray[np.int64]:
 
 def _metres_per_unit(crs: CRS | None) -> float:
     if crs is None or crs.is_geographic:
-        raise GridError(f"a ground size needs rows in a metric CRS, got {crs_text(crs) or 'no CRS'}; give the size in pixels")
+        raise GridError(
+            f"a ground size needs rows in a metric CRS, got {crs_text(crs) or 'no CRS'}; give the size in pixels"
+        )
     return float(crs.axis_info[0].unit_conversion_factor)
 
 
-def starts(length: NDArray[np.int64], size: NDArray[np.int64], stride: NDArray[np.int64], edge: str) -> NDArray[np.int64]:
+def starts(
+    length: NDArray[np.int64], size: NDArray[np.int64], stride: NDArray[np.int64], edge: str
+) -> NDArray[np.int64]:
     """Return how many blocks fit along each of N lengths: at 0, stride, 2 stride...
 
     ``keep`` counts blocks until every pixel is covered, ``drop`` only whole ones.
     """
+    count: NDArray[np.int64]
     if edge == "drop":
-        return np.maximum((length - size) // stride + 1, 0) * (length >= size)
-    return np.maximum(-(-(length - size) // stride), 0) + 1
+        count = np.where(length >= size, (length - size) // stride + 1, 0)
+    else:
+        count = np.maximum(-(-(length - size) // stride), 0) + 1
+    return count
 
 
 def tile(
@@ -130,7 +137,9 @@ def concat(catalogs: Sequence[Catalog], *, reindex: bool) -> Catalog:
     for c in catalogs:
         for crs in c.footprints.crs:
             systems.setdefault(crs_text(crs), len(systems))
-    code = [np.array([systems[crs_text(x)] for x in c.footprints.crs], dtype=np.int32)[c.footprints.code] for c in catalogs]
+    code = [
+        np.array([systems[crs_text(x)] for x in c.footprints.crs], dtype=np.int32)[c.footprints.code] for c in catalogs
+    ]
     by_text = {crs_text(x): x for c in catalogs for x in c.footprints.crs}
     footprints = Footprints(
         np.concatenate([c.affine for c in catalogs]),
@@ -141,7 +150,9 @@ def concat(catalogs: Sequence[Catalog], *, reindex: bool) -> Catalog:
     table = pa.concat_tables([_rebased(c, root) for c in catalogs], promote_options="permissive").combine_chunks()
     repeated = table.num_rows - pc.count_distinct(table["key"]).as_py()
     if repeated:
-        raise CatalogError(f"{repeated} keys stand for more than one item after concat; scan with a common root to keep them apart")
+        raise CatalogError(
+            f"{repeated} keys stand for more than one item after concat; scan with a common root to keep them apart"
+        )
     return replace(
         first,
         footprints=footprints,
@@ -174,7 +185,9 @@ def _common_root(roots: Sequence[str]) -> str:
     if len(set(roots)) == 1:
         return roots[0]
     if any("://" in r for r in roots):
-        raise CatalogError(f"catalogs below different roots, one of them a URL, cannot be put together: {sorted(set(roots))}")
+        raise CatalogError(
+            f"catalogs below different roots, one of them a URL, cannot be put together: {sorted(set(roots))}"
+        )
     return os.path.commonpath(roots)
 
 

@@ -47,7 +47,9 @@ class Tree:
             return rows
         return np.unique(self._row[rows])
 
-    def pairs(self, boxes: NDArray[np.float64], time: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def pairs(
+        self, boxes: NDArray[np.float64], time: NDArray[np.float64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return (i, j): box i touches row j; each pair once, sorted."""
         empty = np.empty(0, dtype=np.int64)
         if self._index is None or not len(boxes):
@@ -56,7 +58,7 @@ class Tree:
         days = _days(time)[owner]
         low = np.ascontiguousarray(np.column_stack([parts[:, :2], days[:, 0]]))
         high = np.ascontiguousarray(np.column_stack([parts[:, 2:], days[:, 1]]))
-        ids, counts = self._index.intersection_v(low, high)
+        ids, counts = self._index.intersection_v(low, high)  # type: ignore[no-untyped-call]
         i = np.repeat(owner, np.asarray(counts, dtype=np.int64))
         j = self._row[np.asarray(ids, dtype=np.int64)]
         both = np.unique(np.column_stack([i, j]), axis=0)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,7 +29,7 @@ DEFAULT_DTYPE = object()
 
 
 class RasterDataset(Dataset):
-    """Rasters in a folder, by a glob, in a list, or in a saved catalog.
+    r"""Rasters in a folder, by a glob, in a list, or in a saved catalog.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ class RasterDataset(Dataset):
 
     Examples
     --------
-    ``RasterDataset("scenes/", bands=["B02", "B03", "B04"], pattern=r"(?P<date>\\d{8})_(?P<band>B\\d\\w)\\.tif$")``
+    ``RasterDataset("scenes/", bands=["B02", "B03", "B04"], pattern=r"(?P<date>\d{8})_(?P<band>B\d\w)\.tif$")``
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class RasterDataset(Dataset):
         crs: Any = None,
         on_error: str = "raise",
         progress: Any = True,
-        resume: str | os.PathLike[str] | None = None,
+        resume: str | Path | None = None,
         order: Callable[[Catalog, NDArray[np.int64]], NDArray[np.int64]] | None = None,
         ignore_index: int = IGNORE,
         name: str = "",
@@ -91,7 +91,7 @@ class RasterDataset(Dataset):
         known = Bands.of_sensor(sensor) if isinstance(sensor, str) else sensor
         if isinstance(paths, Catalog):
             catalog = paths
-        elif isinstance(paths, (str, os.PathLike)) and str(paths).endswith(".parquet"):
+        elif isinstance(paths, (str, Path)) and str(paths).endswith(".parquet"):
             catalog = Catalog.load(paths)
         else:
             catalog = Catalog.scan(
@@ -155,7 +155,9 @@ class RasterDataset(Dataset):
         if self.categorical:
             return {f"mask{self._tail}": ((height, width), np.int64)}
         if height % self.step or width % self.step:
-            raise GridError(f"a grid of {height} x {width} pixels is no multiple of {self.step}, the native ratio of the bands")
+            raise GridError(
+                f"a grid of {height} x {width} pixels is no multiple of {self.step}, the native ratio of the bands"
+            )
         slots: Slots = {}
         for suffix, image in self._images.items():
             shape = (height // image.ratio, width // image.ratio)
@@ -218,14 +220,18 @@ class RasterDataset(Dataset):
         named = [v for v, name in enumerate(self._class_names) if name]
         unknown = seen & ~np.isin(mask, named)
         if unknown.any():
-            raise CatalogError(f"item {key!r}: class {mask[unknown][0]} is not in the table of classes; add it, or list it in ignore=")
+            raise CatalogError(
+                f"item {key!r}: class {mask[unknown][0]} is not in the table of classes; add it, or list it in ignore="
+            )
 
     def _ordered(self, rows: NDArray[np.int64], grid: Grid) -> NDArray[np.int64]:
         if len(rows) < 2:
             return rows
         if self.order is not None:
             return np.asarray(self.order(self.catalog, rows), dtype=np.int64)
-        foreign = np.array([not same_crs(c, grid.crs) for c in self.catalog.footprints.crs])[self.catalog.footprints.code[rows]]
+        foreign = np.array([not same_crs(c, grid.crs) for c in self.catalog.footprints.crs])[
+            self.catalog.footprints.code[rows]
+        ]
         return rows[np.lexsort((self.catalog.key[rows].astype(str), -self.catalog.time[rows, 0], foreign))]
 
     # ------------------------------------------------------------------ putting together
@@ -243,7 +249,9 @@ class RasterDataset(Dataset):
         if self._dtype != other._dtype or self.native or other.native:
             raise CatalogError("datasets of different dtype, or with native resolutions, cannot be put together")
         if self._bands.names != other._bands.names and not reindex:
-            raise BandsError(f"bands {self._bands.names[:8]} and {other._bands.names[:8]} differ; select the same, or union(reindex=True)")
+            raise BandsError(
+                f"bands {self._bands.names[:8]} and {other._bands.names[:8]} differ; select the same, or union(reindex=True)"
+            )
         new = copy(self)
         new.catalog = self._own_assets().concat(other._own_assets(), reindex=reindex)
         more = [n for n in other._bands.names if n not in self._bands.names]
@@ -290,7 +298,9 @@ def _target_dtype(asked: Any, assets: Sequence[Asset], categorical: bool) -> tup
         return np.dtype(stored[0]), False
     if asked is None:
         if len(stored) > 1:
-            raise DtypeError(f"bands are stored as {', '.join(stored)}; dtype=None needs one stored dtype, choose dtype= or bands=")
+            raise DtypeError(
+                f"bands are stored as {', '.join(stored)}; dtype=None needs one stored dtype, choose dtype= or bands="
+            )
         return np.dtype(stored[0]), False
     chosen = torch.float32 if asked is DEFAULT_DTYPE else asked
     if not isinstance(chosen, torch.dtype):
@@ -302,5 +312,7 @@ def _target_dtype(asked: Any, assets: Sequence[Asset], categorical: bool) -> tup
     if asked is DEFAULT_DTYPE:
         unfit = [d for d in stored if not np.can_cast(d, target, "safe")]
         if unfit:
-            raise DtypeError(f"stored {unfit[0]} does not fit float32 exactly; say dtype=torch.float64, dtype=torch.float32 or dtype=None")
+            raise DtypeError(
+                f"stored {unfit[0]} does not fit float32 exactly; say dtype=torch.float64, dtype=torch.float32 or dtype=None"
+            )
     return target, target.kind in "iub"

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from geodata.bands import Bands
 from geodata.catalog import Catalog
 from geodata.catalog.footprint import Footprints, project, rings
-from geodata.catalog.scan import find_files
+from geodata.catalog.paths import find_files
 from geodata.crs import as_crs, same_crs
 from geodata.dataset import Buffers, Dataset, Slots, Spot
 from geodata.datasets.classes import class_names
@@ -125,7 +125,11 @@ class VectorDataset(Dataset):
                 mask[fresh] = drawn[fresh]
             return {}
         parts = [self._objects(row, grid) for row in found.tolist()]
-        return {k: torch.from_numpy(np.concatenate([p[i] for p in parts])) for i, k in enumerate(self.keys)} if parts else self._nothing(grid)
+        return (
+            {k: torch.from_numpy(np.concatenate([p[i] for p in parts])) for i, k in enumerate(self.keys)}
+            if parts
+            else self._nothing(grid)
+        )
 
     def _features(self, row: int, grid: Grid) -> tuple[Features, NDArray[np.int64]]:
         path = self.catalog.href(self.catalog.assets[0], row)
@@ -137,7 +141,9 @@ class VectorDataset(Dataset):
         values = layer.columns[self.label][features.index]
         if self._codes is None:
             missing = [v is None for v in values.tolist()]
-            numbers = [self.ignore_index if absent else int(v) for v, absent in zip(values.tolist(), missing, strict=True)]
+            numbers = [
+                self.ignore_index if absent else int(v) for v, absent in zip(values.tolist(), missing, strict=True)
+            ]
         else:
             numbers = [self.ignore_index if v is None else self._codes[v] for v in values.tolist()]
         return features, np.array(numbers, dtype=np.int64)
@@ -173,7 +179,9 @@ def _catalog(root: str, files: list[str], infos: list[VectorInfo], res: Any, crs
             "path": pa.array([f.replace(os.sep, "/") for f in files], pa.string()),
             "layer": pa.array([i.layer for i in infos], pa.string()),
             "size": pa.array([i.size for i in infos], pa.int64()),
-            "mtime": pa.array([0 if "://" in f else os.stat(os.path.join(root, f)).st_mtime_ns for f in files], pa.int64()),
+            "mtime": pa.array(
+                [0 if "://" in f else os.stat(os.path.join(root, f)).st_mtime_ns for f in files], pa.int64()
+            ),
         },
         assets=[Asset("{path}", Bands([]), ())],
         root=root,
@@ -197,7 +205,10 @@ def _lattice(info: VectorInfo, res: Any, crs: Any) -> Grid:
 
 
 def _codes(
-    infos: list[VectorInfo], label: str | None, background: int | None, classes: Sequence[str] | Mapping[int, Any] | None
+    infos: list[VectorInfo],
+    label: str | None,
+    background: int | None,
+    classes: Sequence[str] | Mapping[int, Any] | None,
 ) -> tuple[dict[Any, int] | None, tuple[str, ...] | None]:
     """Return the number of each text, or None for numbers as they are; and the class names by value."""
     names = class_names(classes)
@@ -207,14 +218,18 @@ def _codes(
     if all(isinstance(v, (int, np.integer)) for v in found):
         return None, names
     if not all(isinstance(v, str) for v in found):
-        raise DtypeError(f"labels of column {label!r} must be whole numbers or text, got for example {next(iter(found))!r}")
+        raise DtypeError(
+            f"labels of column {label!r} must be whole numbers or text, got for example {next(iter(found))!r}"
+        )
     if names is None:
         first = () if background != 0 else ("background",)
-        names = (*first, *sorted(found))
+        names = (*first, *sorted(str(v) for v in found))
     codes = {name: value for value, name in enumerate(names) if name}
-    unknown = sorted(found - set(codes))
+    unknown = sorted(str(v) for v in found - set(codes))
     if unknown:
-        raise CatalogError(f"{len(unknown)} labels of column {label!r} are not in classes, first {unknown[0]!r}; add them")
+        raise CatalogError(
+            f"{len(unknown)} labels of column {label!r} are not in classes, first {unknown[0]!r}; add them"
+        )
     return codes, names
 
 
@@ -234,9 +249,8 @@ def _inside(footprint: Footprints, grid: Grid) -> NDArray[np.bool_]:
         if crs is not None and grid.crs is not None and not same_crs(crs, grid.crs):
             xy = project(xy, grid.crs, crs)
         with np.errstate(invalid="ignore"):
-            pixels = home.colrow(xy)
-            inside: NDArray[np.bool_] = ((pixels >= 0) & (pixels <= (home.width, home.height))).all(axis=-1)
-        return inside
+            col, row = np.moveaxis(home.colrow(xy), -1, 0)
+            return (col >= 0) & (col <= home.width) & (row >= 0) & (row <= home.height)
 
     if within(edge).all():
         return np.ones(grid.shape, dtype=bool)

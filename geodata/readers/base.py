@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from geodata.bands import Bands
 from geodata.grid import Grid
 
-__all__ = ["Asset", "Header", "PixelWindow", "Raster", "VALIDITY"]
+__all__ = ["VALIDITY", "Asset", "Header", "PixelWindow", "Raster"]
 
 VALIDITY = ("all", "nodata", "mask", "alpha", "nan")
 """How a file says which pixels were observed: always; by a value; by a mask band; by an alpha band; by NaN."""

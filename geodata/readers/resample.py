@@ -70,8 +70,9 @@ def _blend(data: NDArray[Any], down: tuple[Any, Any, Any], across: tuple[Any, An
     r0, r1, fr = down
     c0, c1, fc = across
     fr, fc = fr.astype(data.dtype)[:, None], fc.astype(data.dtype)
-    data = data[:, r0] * (1 - fr) + data[:, r1] * fr
-    return data[:, :, c0] * (1 - fc) + data[:, :, c1] * fc
+    rows: NDArray[Any] = data[:, r0] * (1 - fr) + data[:, r1] * fr
+    out: NDArray[Any] = rows[:, :, c0] * (1 - fc) + rows[:, :, c1] * fc
+    return out
 
 
 def source_windows(source: Grid, target: Grid, how: str) -> list[PixelWindow]:

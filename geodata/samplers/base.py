@@ -31,7 +31,9 @@ def catalog_of(data: Any) -> Catalog:
     if not isinstance(catalog, Catalog):
         raise SamplerError(f"a sampler needs a dataset or a catalog, got {type(data).__name__}")
     if not catalog.lattice:
-        raise SamplerError("these items have a footprint but no pixels; join them to a raster, or give the dataset res=")
+        raise SamplerError(
+            "these items have a footprint but no pixels; join them to a raster, or give the dataset res="
+        )
     if not len(catalog):
         raise SamplerError("the catalog is empty; there is nothing to sample")
     return catalog
@@ -49,7 +51,9 @@ def window_sizes(catalog: Catalog, size: Any, multiple: int) -> tuple[NDArray[np
     height, width = sizes[0].tolist()
     if (sizes != sizes[0]).any():
         found = sorted({tuple(s) for s in np.unique(sizes, axis=0).tolist()})
-        raise SamplerError(f"size {size!r} is {found[:4]} pixels in different rows, which cannot share a batch; sample rows of one resolution apart")
+        raise SamplerError(
+            f"size {size!r} is {found[:4]} pixels in different rows, which cannot share a batch; sample rows of one resolution apart"
+        )
     if catalog.has_crs:
         m = catalog.affine
         metres = np.array([111_320.0 if c is not None and c.is_geographic else 1.0 for c in catalog.footprints.crs])
@@ -60,7 +64,9 @@ def window_sizes(catalog: Catalog, size: Any, multiple: int) -> tuple[NDArray[np
                 "ground sizes in one batch; sample rows of one resolution apart (dataset.where)"
             )
     if height % multiple or width % multiple:
-        raise SamplerError(f"size {height} x {width} is no multiple of the native ratio {multiple}; use {height // multiple * multiple or multiple}")
+        raise SamplerError(
+            f"size {height} x {width} is no multiple of the native ratio {multiple}; use {height // multiple * multiple or multiple}"
+        )
     return sizes, (height, width)
 
 
@@ -80,7 +86,9 @@ class QuerySampler(Sampler[Query], ABC):
         None takes them from ``torch.distributed``, else from RANK and WORLD_SIZE, else 0 of 1.
     """
 
-    def __init__(self, *, seed: int = 0, uneven: str = "pad", rank: int | None = None, world: int | None = None) -> None:
+    def __init__(
+        self, *, seed: int = 0, uneven: str = "pad", rank: int | None = None, world: int | None = None
+    ) -> None:
         if uneven not in ("pad", "keep", "drop"):
             raise SamplerError(f"uneven={uneven!r} must be 'pad', 'keep' or 'drop'")
         if seed < 0:
@@ -168,7 +176,9 @@ class QuerySampler(Sampler[Query], ABC):
             If the state is of another plan (data, size, length or seed).
         """
         if state["plan"] != self.digest or state["seed"] != self.seed:
-            raise SamplerError("this state is of another sampler: rows, sizes, length or seed differ; make it as it was made then")
+            raise SamplerError(
+                "this state is of another sampler: rows, sizes, length or seed differ; make it as it was made then"
+            )
         self.epoch = int(state["epoch"])
         self._done, self._given = int(state["consumed"]), 0
 

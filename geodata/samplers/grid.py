@@ -55,7 +55,9 @@ class GridPatchSampler(QuerySampler):
         sizes, self.size = window_sizes(catalog, size, step)
         strides, self.stride = (sizes, self.size) if stride is None else window_sizes(catalog, stride, step)
         if self.stride[0] > self.size[0] or self.stride[1] > self.size[1]:
-            raise SamplerError(f"stride {self.stride} is larger than size {self.size} and would leave gaps; use a stride up to the size")
+            raise SamplerError(
+                f"stride {self.stride} is larger than size {self.size} and would leave gaps; use a stride up to the size"
+            )
         self.edge = edge
         self._shape = catalog.shape
         how = "drop" if edge == "drop" else "keep"

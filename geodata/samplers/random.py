@@ -70,7 +70,9 @@ class RandomPatchSampler(QuerySampler):
         self.small_rows = int((~fits).sum())
         if self.small_rows and small == "raise":
             row = int(np.flatnonzero(~fits)[0])
-            raise SamplerError(f"{self.small_rows} of {len(catalog)} rows are smaller than {self.size}, first {catalog.key[row]!r}; small='pad' pads them")
+            raise SamplerError(
+                f"{self.small_rows} of {len(catalog)} rows are smaller than {self.size}, first {catalog.key[row]!r}; small='pad' pads them"
+            )
         self._across = np.maximum(room[:, 1], 1)
         count = np.maximum(room, 1).prod(axis=1)
         count[~fits] = 1 if small == "pad" else 0
@@ -79,7 +81,9 @@ class RandomPatchSampler(QuerySampler):
         self._ends = np.cumsum(count)
         self._digest = catalog_digest(catalog)
         if not self._ends[-1]:
-            raise SamplerError(f"all {len(catalog)} rows are smaller than {self.size}, and small='drop' leaves them out")
+            raise SamplerError(
+                f"all {len(catalog)} rows are smaller than {self.size}, and small='drop' leaves them out"
+            )
 
     @property
     def total(self) -> int:
@@ -117,4 +121,3 @@ class RandomPatchSampler(QuerySampler):
         within = pick - np.where(rows > 0, self._ends[rows - 1], 0)
         across = self._across[rows]
         return rows, np.stack([within // across, within % across], axis=1) * self._step
-

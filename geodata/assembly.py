@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geodata.bands import Bands
+from geodata.bands import Band, Bands
 from geodata.catalog import Catalog
-from geodata.errors import BandsError, DtypeError, GridError
+from geodata.errors import BandsError, CRSError, DtypeError, GridError
 from geodata.grid import Grid
 from geodata.query import Window
 from geodata.readers.base import Asset, PixelWindow, Raster
 from geodata.readers.raster import read
-from geodata.readers.resample import RESAMPLING, enlarge, source_windows, warp
+from geodata.readers.resample import RESAMPLING, enlarge, pixel_ratio, source_windows, warp
 
 __all__ = ["Assembly", "Part", "parts_of"]
 
@@ -50,8 +50,6 @@ class Assembly:
     resampling : one of `geodata.readers.resample.RESAMPLING`
     dtype : numpy dtype of the image
     fill : what unobserved pixels hold
-    checked : bool
-        Compare every observed value after a cast, and raise where one was lost.
 
     Raises
     ------
@@ -65,7 +63,6 @@ class Assembly:
     resampling: str
     dtype: np.dtype[Any]
     fill: float = 0
-    checked: bool = False
 
     def __post_init__(self) -> None:
         if self.resampling not in RESAMPLING:
@@ -97,25 +94,38 @@ class Assembly:
         valid[:] = False
         valid[inside] = True
         seen = valid[inside]
-        for part in self.parts:
-            self._read_part(catalog, row, part, block, image[(slice(None), *inside)], seen)
+        present = self._present(catalog, row)
+        if present is None:
+            seen[:] = False
+        for part, href in present or []:
+            self._read_part(catalog, row, part, href, block, image[(slice(None), *inside)], seen)
         if not valid.all():
             image[:, ~valid] = self.fill
 
+    def _present(self, catalog: Catalog, row: int) -> list[tuple[Part, str]] | None:
+        """Return the files that a row has, or None if together they lack a band."""
+        found = [(part, catalog.href(part.asset, row)) for part in self.parts]
+        present = [(part, href) for part, href in found if href is not None]
+        channels = {c for part, _ in present for c in part.channels}
+        return present if len(channels) == len(self.bands) else None
+
     def _read_part(
-        self, catalog: Catalog, row: int, part: Part, block: Block, image: NDArray[Any], seen: NDArray[np.bool_]
+        self,
+        catalog: Catalog,
+        row: int,
+        part: Part,
+        href: str,
+        block: Block,
+        image: NDArray[Any],
+        seen: NDArray[np.bool_],
     ) -> None:
         asset = part.asset
-        href = catalog.href(asset, row)
-        if href is None:
-            seen[:] = False
-            return
         window, lead = self._file_window(catalog, row, block, asset.ratio)
         grow = asset.ratio // self.ratio
         direct = grow == 1 and part.run and np.can_cast(asset.dtype, image.dtype, "safe")
         channels: Any = slice(part.channels[0], part.channels[-1] + 1) if part.run else list(part.channels)
         out = image[channels] if direct else None
-        raster = read(href, window, asset.indexes, validity=asset.validity, nodata=asset.nodata, out=out)
+        raster = _read(asset, href, window, out)
         if grow > 1:
             height, width = image.shape[1:]
             raster = enlarge(raster, grow, lead, (height, width), self.resampling)
@@ -155,29 +165,41 @@ class Assembly:
             if offset is not None:
                 self.read_window(catalog, row, (*offset, *target.shape), data, seen)
             else:
-                for part in self.parts:
-                    self._warp_part(catalog, row, part, target, data, seen)
+                present = self._present(catalog, row)
+                if present is None:
+                    seen[:] = False
+                for part, href in present or []:
+                    self._warp_part(catalog, row, part, href, target, data, seen)
             fresh = seen & ~valid
             image[:, fresh] = data[:, fresh]
             valid |= fresh
 
     def _warp_part(
-        self, catalog: Catalog, row: int, part: Part, target: Grid, image: NDArray[Any], seen: NDArray[np.bool_]
+        self,
+        catalog: Catalog,
+        row: int,
+        part: Part,
+        href: str,
+        target: Grid,
+        image: NDArray[Any],
+        seen: NDArray[np.bool_],
     ) -> None:
         asset = part.asset
-        href = catalog.href(asset, row)
-        if href is None:
-            seen[:] = False
-            return
         rows, cols = catalog.shape[row].tolist()
         (top, left, height, width), lead = self._file_window(catalog, row, (0, 0, rows, cols), asset.ratio)
         whole = catalog.grid(row, (-lead[0], -lead[1], height * asset.ratio, width * asset.ratio))
-        source = whole.coarser(asset.ratio) if asset.ratio > 1 else whole
+        source = whole.coarser(asset.ratio)
+        if source.crs is None or target.crs is None:
+            raise CRSError(
+                "pixels without a CRS cannot be brought onto another grid; read them by item or pixel window"
+            )
         own_nodata = asset.nodata if asset.validity == "nodata" else None
         observed = np.zeros_like(seen)
-        for r, c, h, w in source_windows(source, target, self.resampling):
-            raster = read(href, (top + r, left + c, h, w), asset.indexes, validity=asset.validity, nodata=asset.nodata)
-            warped = warp(raster, source.window(r, c, h, w), target, self.resampling, own_nodata)
+        ratio = pixel_ratio(source, target)
+        for r, c, h, w in source_windows(source, target, self.resampling, ratio):
+            raster = _read(asset, href, (top + r, left + c, h, w))
+            window = source.window(r, c, h, w)
+            warped = warp(raster, window, target, self.resampling, nodata=own_nodata, ratio=ratio)
             values = self._cast(warped, href)
             fresh = warped.valid & ~observed
             for k, channel in enumerate(part.channels):
@@ -190,14 +212,18 @@ class Assembly:
             return raster.data
         with np.errstate(invalid="ignore", over="ignore"):
             cast = raster.data.astype(self.dtype)
-        if self.checked:
-            before, after = raster.data[:, raster.valid], cast[:, raster.valid]
+        before, after = raster.data[:, raster.valid], cast[:, raster.valid]
+        if self.dtype.kind == "f":
+            lost = np.isinf(after) & np.isfinite(before)
+        else:
             lost = before != after.astype(before.dtype)
-            if lost.any():
-                raise DtypeError(
-                    f"{href}: value {before[lost][0]} does not fit {self.dtype.name}; choose a wider dtype"
-                )
+        if lost.any():
+            raise DtypeError(f"{href}: value {before[lost][0]} does not fit {self.dtype.name}; choose a wider dtype")
         return cast
+
+
+def _read(asset: Asset, href: str, window: PixelWindow, out: NDArray[Any] | None = None) -> Raster:
+    return read(href, window, asset.indexes, validity=asset.validity, nodata=asset.nodata, dtype=asset.dtype, out=out)
 
 
 def parts_of(
@@ -212,7 +238,10 @@ def parts_of(
     """
     if isinstance(wanted, str):
         raise BandsError(f"bands={wanted!r} is one text; give a list of names, for example bands=[{wanted!r}]")
-    every = Bands(b for a in assets for b in a.bands)
+    known: dict[str, Band] = {}
+    for band in (b for a in assets for b in a.bands):
+        known.setdefault(band.name, band)
+    every = Bands(known.values())
     chosen = every if wanted is None else every.select(wanted)
     if not len(chosen):
         raise BandsError("bands=[] asks for nothing; leave it out for all bands")

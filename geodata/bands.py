@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from importlib import resources
@@ -50,16 +50,18 @@ class Band:
     offset: float = 0.0
 
     def __post_init__(self) -> None:
-        if not self.name:
-            raise BandsError("a band needs a name")
+        if not isinstance(self.name, str) or not self.name:
+            raise BandsError(f"a band needs a name in text, got {self.name!r}")
         for field in ("wavelength", "fwhm", "gsd"):
             value = getattr(self, field)
             if value is not None and not (0 < value < math.inf):
                 raise BandsError(f"band {self.name!r}: {field} {value} must be above 0 (nm, nm, m), or None")
 
 
-class Bands(Sequence[Band]):
+class Bands:
     """An immutable, ordered set of bands with unique names, and the state of their numbers.
+
+    Not a ``collections.abc.Sequence``: torch rebuilds those when it moves a batch, and would lose the state.
 
     Parameters
     ----------
@@ -75,7 +77,7 @@ class Bands(Sequence[Band]):
     'B11'
     """
 
-    __slots__ = ("_bands", "_index", "state")
+    __slots__ = ("_bands", "_index", "_state")
 
     def __init__(self, bands: Iterable[Band | str], state: str = "raw") -> None:
         items = tuple(b if isinstance(b, Band) else Band(b) for b in bands)
@@ -87,7 +89,12 @@ class Bands(Sequence[Band]):
             raise BandsError(f"state {state!r} must be one of {', '.join(STATES)}")
         self._bands = items
         self._index = index
-        self.state = state
+        self._state = state
+
+    @property
+    def state(self) -> str:
+        """What the numbers are, one of `STATES`."""
+        return self._state
 
     @classmethod
     def of_sensor(cls, sensor: str) -> Bands:
@@ -147,8 +154,10 @@ class Bands(Sequence[Band]):
         ------
         BandsError
             If no band has a wavelength, or the nearest is further away than ``tolerance`` nm
-            (default: half its FWHM, or 50 nm where that is not known).
+            (default: half its FWHM but at least 10 nm, or 50 nm where that is not known).
         """
+        if not 0 < wavelength < math.inf:
+            raise BandsError(f"wavelength {wavelength} must be above 0, in nm")
         distance = np.abs(self.wavelengths - wavelength)
         if not len(distance) or np.isnan(distance).all():
             raise BandsError(f"no band near {wavelength} nm: these bands carry no wavelengths")
@@ -163,6 +172,11 @@ class Bands(Sequence[Band]):
 
     def select(self, names: Iterable[str | float]) -> Bands:
         """Return the named bands in the given order; a number is a wavelength in nm."""
+        if isinstance(names, str):
+            raise BandsError(f"{names!r} is one text; give a list of names, for example [{names!r}]")
+        names = list(names)
+        if any(isinstance(n, bool) for n in names):
+            raise BandsError(f"{names} are not names or wavelengths")
         chosen = [self[self.position(n)] if isinstance(n, str) else self.nearest(float(n)) for n in names]
         return Bands(chosen, self.state)
 
@@ -172,12 +186,14 @@ class Bands(Sequence[Band]):
 
     def renamed(self, **names: str) -> Bands:
         """Return the bands with some names changed, ``old=new``."""
+        for name in names:
+            self.position(name)
         return Bands((replace(b, name=names.get(b.name, b.name)) for b in self._bands), self.state)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON; `from_dict` takes it back."""
         defaults = asdict(Band("x"))
-        rows = [{k: v for k, v in asdict(b).items() if v != defaults[k]} for b in self._bands]
+        rows = [{k: v for k, v in asdict(b).items() if k == "name" or v != defaults[k]} for b in self._bands]
         return {"state": self.state, "bands": rows}
 
     @classmethod
@@ -194,6 +210,9 @@ class Bands(Sequence[Band]):
 
     def __len__(self) -> int:
         return len(self._bands)
+
+    def __contains__(self, band: object) -> bool:
+        return band in self._index if isinstance(band, str) else band in self._bands
 
     def __iter__(self) -> Iterator[Band]:
         return iter(self._bands)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from geodata.bands import Bands
 from geodata.catalog import Catalog
 from geodata.catalog.overlap import in_time
 from geodata.dataset import Buffers, Dataset, Slots, Spot
-from geodata.errors import CatalogError, GridError, NoOverlapError
+from geodata.errors import CatalogError, GridError, NoOverlapError, QueryError
 from geodata.interval import Interval
 
 __all__ = ["JoinedDataset", "SeriesDataset", "join", "series"]
@@ -49,7 +50,7 @@ class JoinedDataset(Dataset):
         super().__init__(lead.catalog, transforms=None)
         self.lead = lead
         self.links = tuple(links)
-        self.step = lead.step
+        self.step = math.lcm(lead.step, *(link.dataset.step for link in self.links))
         self._view = lead._view
 
     @property
@@ -78,6 +79,13 @@ class JoinedDataset(Dataset):
         new.links = tuple(link.taken(parents) for link in self.links)
         return new
 
+    def named(self, name: str) -> Self:
+        """Refuse: a join has several images, and each needs a name of its own."""
+        raise QueryError(f"name the parts before joining them: a.named({name!r}) & b")
+
+    def _under(self, spot: Spot) -> NDArray[np.int64]:
+        return self.lead._under(spot)
+
     def _slots(self, spot: Spot) -> Slots:
         slots: Slots = {}
         for part in self._parts:
@@ -94,10 +102,11 @@ class JoinedDataset(Dataset):
         return rest | self.lead._fill(spot, out)
 
     def _fill_on(self, spot: Spot, out: Buffers, rows: NDArray[np.int64] | None = None) -> dict[str, Any]:
-        found = self.catalog.search(spot.grid, time=spot.time) if rows is None else rows
+        found = self._under(spot) if rows is None else rows
+        items = self.lead.items_of(found) if isinstance(self.lead, SeriesDataset) else found
         rest: dict[str, Any] = {}
         for link in self.links:
-            rest |= link.dataset._fill_on(spot, out, None if link.rows is None else link.rows[found])
+            rest |= link.dataset._fill_on(spot, out, None if link.rows is None else link.rows[items])
         return rest | self.lead._fill_on(spot, out, found)
 
     def union(self, other: Dataset, *, reindex: bool = False) -> Dataset:
@@ -170,7 +179,18 @@ def _paired(lead: Catalog, other: Catalog, on: str) -> tuple[NDArray[np.int64], 
     rows = np.array([i for i, value in enumerate(mine) if value in position], dtype=np.int64)
     if not len(rows):
         raise NoOverlapError(f"no value of {on!r} is in both: first {mine[:1]} and {theirs[:1]}")
-    return rows, np.array([position[mine[i]] for i in rows], dtype=np.int64)
+    pairs = np.array([position[mine[i]] for i in rows], dtype=np.int64)
+    if not (lead.has_crs and other.has_crs):
+        unequal = (lead.shape[rows] != other.shape[pairs]).any(axis=1) | (lead.affine[rows] != other.affine[pairs]).any(
+            axis=1
+        )
+        if unequal.any():
+            i = int(np.argmax(unequal))
+            raise GridError(
+                f"item {lead.key[rows[i]]!r} has {lead.shape[rows[i]].tolist()} pixels and its pair {other.shape[pairs[i]].tolist()}, and no CRS "
+                "says how one lies on the other; read them as two datasets, or bring them to one shape first"
+            )
+    return rows, pairs
 
 
 class SeriesDataset(Dataset):
@@ -186,6 +206,7 @@ class SeriesDataset(Dataset):
     def __init__(self, base: Dataset, groups: Sequence[NDArray[np.int64]], catalog: Catalog) -> None:
         super().__init__(catalog, name=base.name, transforms=base.transforms)
         self.base, self.groups, self.step = base, list(groups), base.step
+        self._view = base._view
 
     @property
     def bands(self) -> Bands | None:
@@ -214,9 +235,30 @@ class SeriesDataset(Dataset):
         """Rows of the base per date."""
         if spot.row is not None:
             return [np.array([r]) for r in self.groups[spot.row]]
-        rows = self.base.catalog.search(spot.grid, time=spot.time)
+        return self._by_date(self._under(spot))
+
+    def _by_date(self, rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
         dates, which = np.unique(self.base.catalog.time[rows], axis=0, return_inverse=True)
         return [rows[which == i] for i in range(len(dates))]
+
+    def _under(self, spot: Spot) -> NDArray[np.int64]:
+        """Rows of the base, of the series only, under a query by place."""
+        found = self.base.catalog.search(spot.grid, time=spot.time)
+        return found[np.isin(found, np.concatenate(self.groups))] if self.groups else found[:0]
+
+    def items_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Items that rows of the base belong to."""
+        owner = np.repeat(np.arange(len(self.groups)), [len(g) for g in self.groups])
+        flat = np.concatenate(self.groups)
+        order = np.argsort(flat)
+        return np.unique(owner[order[np.searchsorted(flat[order], rows)]])
+
+    def named(self, name: str) -> Self:
+        """Return the series with ``_<name>`` at the end of all its keys."""
+        new = copy(self)
+        new.base = self.base.named(name)
+        new.name = name
+        return new
 
     def _slots(self, spot: Spot) -> Slots:
         n = len(self._dates(spot))
@@ -238,8 +280,20 @@ class SeriesDataset(Dataset):
             else:
                 rest |= self.base._fill_on(spot, part, rows)
             times.append(self.base.catalog.time[rows[0]])
+        rest.setdefault("key", self.base.catalog.key[self._dates(spot)[0][0]])
         rest["time" if not self.name else f"time_{self.name}"] = torch.from_numpy(np.array(times).reshape(-1, 2))
         return rest
+
+
+def stack(dataset: Dataset) -> Dataset:
+    """Return one item of all rows, whatever their grids, to be read by place: one layer per date."""
+    if isinstance(dataset, JoinedDataset):
+        lead = stack(dataset.lead)
+        # A join by column pairs with the rows of the lead, which are one item now.
+        links = [link if link.rows is None else replace(link, rows=link.rows[:1]) for link in dataset.links]
+        return JoinedDataset(lead, links)
+    rows = np.arange(len(dataset))
+    return SeriesDataset(dataset, [rows], dataset.catalog.take(rows[:1]))
 
 
 def series(dataset: Dataset, by: str, *, max_len: int | None, time: Any) -> Dataset:

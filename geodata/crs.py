@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from functools import lru_cache
+from numbers import Integral
 from typing import Any
 
 from pyproj import CRS, Transformer
@@ -31,8 +32,10 @@ def as_crs(value: Any) -> CRS | None:
     """
     if value is None or (isinstance(value, CRS) and _interned.get(value.srs) is value):
         return value
-    if isinstance(value, int):
+    if isinstance(value, Integral) and not isinstance(value, bool):
         value = f"EPSG:{value}"
+    if not isinstance(value, str) and not hasattr(value, "to_wkt"):
+        raise CRSError(f"{value!r} is not a CRS; give an EPSG code, PROJ text, WKT, or a CRS object")
     text = value if isinstance(value, str) else value.to_wkt()
     if not text.strip():
         return None

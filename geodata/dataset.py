@@ -14,6 +14,7 @@ from torch import Tensor
 
 from geodata.bands import Bands
 from geodata.catalog import Catalog
+from geodata.catalog.columns import row_numbers
 from geodata.catalog.tiles import tile
 from geodata.crs import CRS, as_crs
 from geodata.errors import CatalogError, CRSError, GridError, KeyClashError, QueryError
@@ -152,8 +153,12 @@ class Dataset(torch.utils.data.Dataset[Sample], ABC):
         sample["query"] = query
         sample["draw"] = torch.tensor([query.epoch, query.index])
 
+    def _under(self, spot: Spot) -> NDArray[np.int64]:
+        """Rows of the catalog that lie under a query by place."""
+        return self.catalog.search(spot.grid, time=spot.time)
+
     def _fill_found(self, spot: Spot, out: Buffers) -> dict[str, Any]:
-        rows = self.catalog.search(spot.grid, time=spot.time)
+        rows = self._under(spot)
         if not len(rows):
             raise self.catalog.nearest_miss(spot.grid, spot.time)
         rest = self._fill_on(spot, out, rows)
@@ -175,11 +180,12 @@ class Dataset(torch.utils.data.Dataset[Sample], ABC):
         raise QueryError(f"{index!r} is no index; use an integer, a Query, a Grid, or ds[x0:x1, y0:y1, t0:t1]")
 
     def _query_of_slices(self, x: slice, y: slice, t: slice = slice(None)) -> Query:
+        if t.step is not None:
+            raise QueryError(f"time slice {t} has a step; use ds.series(max_len=) to thin out dates")
         crs = self.crs
-        left, bottom, right, top = self.bounds
-        bounds = tuple(
-            d if v is None else v for v, d in ((x.start, left), (y.start, bottom), (x.stop, right), (y.stop, top))
-        )
+        bounds: Any = (x.start, y.start, x.stop, y.stop)
+        if None in bounds:
+            bounds = tuple(whole if v is None else v for v, whole in zip(bounds, self.bounds, strict=True))
         res: Any = (x.step or y.step, y.step or x.step) if x.step or y.step else None
         if res is None and self._view is not None:
             res = self._view[1]
@@ -243,23 +249,9 @@ class Dataset(torch.utils.data.Dataset[Sample], ABC):
             return self[Query(grid=grid, time=when)]
         if stack != "time":
             raise QueryError(f"stack={stack!r} must be None or 'time'")
-        return self._read_stack(grid, when)
+        from geodata.composite import stack as stacked
 
-    def _read_stack(self, grid: Grid, when: Interval) -> Sample:
-        rows = self.catalog.search(grid, time=when)
-        if not len(rows):
-            raise self.catalog.nearest_miss(grid, when)
-        dates = np.unique(self.catalog.time[rows], axis=0)
-        layers = []
-        for start, end in dates.tolist():
-            same = (self.catalog.time[rows] == (start, end)).all(axis=1)
-            layers.append(self.take(rows[same])[Query(grid=grid)])
-        sample: dict[str, Any] = dict(layers[0])
-        for key in sample:
-            if key.startswith(("image", "valid")):
-                sample[key] = torch.stack([s[key] for s in layers])  # type: ignore[literal-required]
-        sample["time"] = torch.from_numpy(dates)
-        return sample  # type: ignore[return-value]
+        return stacked(self)[Query(grid=grid, time=when)]
 
     @property
     def crs(self) -> CRS:
@@ -290,8 +282,7 @@ class Dataset(torch.utils.data.Dataset[Sample], ABC):
 
     def take(self, rows: Any) -> Self:
         """Return some rows (integers in order, or a boolean mask)."""
-        rows = np.asarray(rows)
-        rows = np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.int64)
+        rows = row_numbers(rows, len(self))
         return self._taken(self.catalog.take(rows), rows)
 
     def where(self, condition: Callable[[Catalog], Any] | None = None, **values: Any) -> Self:
@@ -368,11 +359,15 @@ class Dataset(torch.utils.data.Dataset[Sample], ABC):
         ------
         KeyClashError
             If both make the same sample key.
+        QueryError
+            If a side has transforms of its own.
         NoOverlapError
             If no row is left.
         """
         from geodata.composite import join
 
+        if self.transforms is not None or other.transforms is not None:
+            raise QueryError("a join reads both sides first: give transforms to the join, a.join(b).transformed(t)")
         clash = sorted(set(self.keys) & set(other.keys))
         if clash:
             raise KeyClashError(
@@ -385,6 +380,12 @@ class Dataset(torch.utils.data.Dataset[Sample], ABC):
 
     def __or__(self, other: Dataset) -> Dataset:
         return self.union(other)
+
+    def transformed(self, transforms: Callable[[dict[str, Any]], dict[str, Any]] | None) -> Self:
+        """Return the dataset with another function for every sample."""
+        new = copy(self)
+        new.transforms = transforms
+        return new
 
     def union(self, other: Dataset, *, reindex: bool = False) -> Dataset:
         """Return the rows of both, these first; ``reindex`` adds bands that one side lacks as never observed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -56,10 +57,17 @@ class Grid:
     crs: CRS | None
 
     def __init__(self, shape: Any, transform: Any, crs: Any = None) -> None:
-        height, width = (int(n) for n in shape)
+        try:
+            height, width = (operator.index(n) for n in shape)
+            numbers = tuple(float(v) for v in transform)
+        except (TypeError, ValueError):
+            raise GridError(
+                f"shape {shape!r} must be whole (height, width), and transform {transform!r} six numbers (a, b, c, d, e, f)"
+            ) from None
         if height < 1 or width < 1:
             raise GridError(f"grid of {height} x {width} pixels; height and width must be at least 1")
-        numbers = tuple(float(v) for v in tuple(transform)[:6])
+        if len(numbers) == 9 and numbers[6:] == (0.0, 0.0, 1.0):
+            numbers = numbers[:6]  # the matrix of an Affine
         if len(numbers) != 6 or not all(map(math.isfinite, numbers)):
             raise GridError(f"transform {numbers} must be six finite numbers (a, b, c, d, e, f)")
         affine = Affine(*numbers)
@@ -169,6 +177,8 @@ class Grid:
         GridError
             If the shape is not a multiple of the ratio.
         """
+        if not isinstance(ratio, int) or ratio < 1:
+            raise GridError(f"ratio {ratio!r} must be a whole number of at least 1")
         if self.height % ratio or self.width % ratio:
             raise GridError(f"grid of {self.height} x {self.width} pixels is no multiple of the ratio {ratio}")
         return Grid((self.height // ratio, self.width // ratio), self.transform @ Affine.scale(ratio), self.crs)
@@ -194,7 +204,7 @@ class Grid:
         Parameters
         ----------
         crs : anything that names a CRS
-        res : float or None
+        res : float, (x, y), or None
             Units of the new CRS per pixel; None keeps the pixel area about the same.
         """
         if self.crs is None:
@@ -202,7 +212,10 @@ class Grid:
         target = as_crs(crs)
         if target is None:
             raise CRSError("to_crs needs a CRS, got none")
-        resolution: Any = "auto" if res is None else check_res(res)[0]
+        from odc.geo import resxy_
+
+        xres, yres = (0.0, 0.0) if res is None else check_res(res)
+        resolution: Any = "auto" if res is None else resxy_(xres, -yres)
         return Grid.from_geobox(self.geobox.to_crs(crs_text(target), resolution=resolution))
 
     def __eq__(self, other: object) -> bool:

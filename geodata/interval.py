@@ -15,6 +15,8 @@ from geodata.errors import QueryError
 __all__ = ["ALWAYS", "Interval"]
 
 _PARTIAL = re.compile(r"^(\d{4})(?:-?(\d{2})(?:-?(\d{2}))?)?$")
+_WHOLE = {"Y": 4, "M": 7, "D": 10}
+"""Letters of ISO text that a numpy unit of years, months or days stands for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +70,11 @@ class Interval:
             if len(value) != 2:
                 raise QueryError(f"time {value!r} must be one time or a pair (first, last)")
             first, last = value
-            return cls(
-                -math.inf if first is None else _span(first)[0],
-                math.inf if last is None else _span(last)[1],
-            )
+            low = (-math.inf, -math.inf) if first is None else _span(first)
+            high = (math.inf, math.inf) if last is None else _span(last)
+            if low[0] > high[0]:
+                raise QueryError(f"time {value!r} ends before it starts; give (first, last)")
+            return cls(low[0], high[1])
         return cls(*_span(value))
 
     def overlaps(self, other: Interval) -> bool:
@@ -90,11 +93,14 @@ class Interval:
 
 def _span(value: Any) -> tuple[float, float]:
     """Start and end of what one time text stands for, in seconds."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
+    if isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool):
         return float(value), float(value)
     if isinstance(value, np.datetime64):
         if np.isnat(value):
             raise QueryError("a time is NaT; leave the time out instead")
+        letters = _WHOLE.get(np.datetime_data(value.dtype)[0])
+        if letters is not None:
+            return _span_of_text(str(value)[:letters])
         at = float(value.astype("datetime64[us]").astype(np.int64)) / 1e6
         return at, at
     if isinstance(value, dt.datetime):
@@ -111,11 +117,13 @@ def _span(value: Any) -> tuple[float, float]:
 def _span_of_text(text: str) -> tuple[float, float]:
     partial = _PARTIAL.match(text.strip())
     try:
+        if "W" in text:
+            raise ValueError("week dates are not supported")
         if partial is None:
             at = _seconds(dt.datetime.fromisoformat(text.strip()))
             return at, at
         year, month, day = (int(g) if g else None for g in partial.groups())
-        start = dt.datetime(year or 1, month or 1, day or 1)
+        start = dt.datetime(year, 1 if month is None else month, 1 if day is None else day)  # type: ignore[arg-type]
         if day is not None:
             end = start + dt.timedelta(days=1)
         elif month is not None:

@@ -68,7 +68,7 @@ class Loader:
         return n // self.batch_size if self.drop_last else -(-n // self.batch_size)
 
     def __iter__(self) -> Iterator[Any]:
-        self._before = self.sampler.state_dict()["consumed"] if hasattr(self.sampler, "state_dict") else 0
+        self._before = getattr(self.sampler, "position", 0)
         self._finished = 0
         if self.threads == 0:
             for chunk in self._chunks():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral
 
 from geodata.errors import QueryError
 from geodata.grid import Grid
@@ -45,5 +46,6 @@ class Query:
     def __post_init__(self) -> None:
         if (self.row is None) == (self.grid is None):
             raise QueryError(f"a query names either a row or a grid, got row={self.row} and grid={self.grid}")
-        if self.window is not None and (len(self.window) != 4 or self.window[2] < 1 or self.window[3] < 1):
-            raise QueryError(f"window {self.window} must be (row, column, height >= 1, width >= 1) in pixels")
+        w = self.window
+        if w is not None and not (len(w) == 4 and all(isinstance(n, Integral) for n in w) and w[2] >= 1 and w[3] >= 1):
+            raise QueryError(f"window {w} must be (row, column, height >= 1, width >= 1) in whole pixels")

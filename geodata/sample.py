@@ -54,8 +54,8 @@ def collate(samples: Sequence[Mapping[str, Any]], *, pad: float | Mapping[str, f
     ----------
     samples : dicts with equal keys
     pad : None, a number, or a number per key
-        None refuses tensors of unequal shape. A number fills them up to the largest shape, at the end of each axis;
-        ``valid*`` is filled with False and ``mask*`` with -100 in any case. Series of unequal length also get
+        None refuses tensors of unequal shape. A number fills them up to the largest shape, at the end of each axis; with
+        a mapping only the keys that it names. ``valid*`` is then filled with False and ``mask*`` with -100. Series of unequal length also get
         ``mask_time`` (B, T), True where there is a date.
 
     Returns
@@ -110,10 +110,12 @@ def _stack(key: str, values: list[Tensor], pad: float | Mapping[str, float] | No
         whole = _buffer_of(values)
         return whole if whole is not None else torch.stack(values)
     number = pad.get(key) if isinstance(pad, Mapping) else pad
-    if number is None:
+    fill = IGNORE if key.startswith("mask") else number
+    if pad is not None and key.startswith("valid"):
+        fill = False
+    if fill is None or pad is None:
         shapes = sorted({tuple(v.shape) for v in values})
         raise GridError(f"{key} has shapes {shapes} in one batch; sample windows of one size, or pad: collate(pad=0)")
-    fill = False if key.startswith("valid") else IGNORE if key.startswith("mask") else number
     shape = [max(sizes) for sizes in zip(*(v.shape for v in values), strict=True)]
     out = torch.full((len(values), *shape), fill, dtype=first.dtype)
     for row, value in zip(out, values, strict=True):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from dataclasses import fields as fields_of
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from geodata.catalog import parquet, tiles
+from geodata.catalog import columns, parquet, tiles
+from geodata.catalog.concat import concat
 from geodata.catalog.footprint import Footprints, boxes84, distance_km
 from geodata.catalog.overlap import covered_share, in_time, meet, overlap_in_time
 from geodata.catalog.paths import fields, resolve
@@ -49,6 +49,7 @@ class Catalog:
     root : folder or URL below which all paths lie
     lattice : bool
         False for items that have a footprint but no pixels (vector layers).
+    skipped, dropped : files that a scan could not read, and items that lacked a band, with ``on_error="skip"``
     """
 
     footprints: Footprints
@@ -58,6 +59,8 @@ class Catalog:
     assets: tuple[Asset, ...] = ()
     root: str = ""
     lattice: bool = True
+    skipped: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         n = len(self.footprints)
@@ -86,7 +89,7 @@ class Catalog:
         shape: Any,
         crs: Any,
         time: Any = None,
-        columns: Mapping[str, Any] | None = None,
+        extras: Mapping[str, Any] | None = None,
         assets: Sequence[Asset] = (),
         root: str = "",
         lattice: bool = True,
@@ -100,38 +103,27 @@ class Catalog:
         shape : (N, 2) height, width, pixels
         crs : one CRS or N of them
         time : (N, 2) seconds since 1970 UTC, or None
-        columns : further columns by name, N values each
+        extras : further columns by name, N values each
         assets, root, lattice : as in `Catalog`
 
         Raises
         ------
         CatalogError
-            If keys repeat or lengths differ.
+            If keys repeat, lengths differ, numbers are not finite, or a column has a name that is taken.
         """
-        n = len(key)
-        affine = np.asarray(affine, dtype=np.float64).reshape(n, 6)
-        shape = np.asarray(shape, dtype=np.int64).reshape(n, 2)
-        many = [crs] * n if crs is None or isinstance(crs, (str, int, CRS)) or hasattr(crs, "to_wkt") else list(crs)
-        systems: dict[str, int] = {}
-        code = np.array([systems.setdefault(crs_text(as_crs(c)), len(systems)) for c in many], dtype=np.int32)
-        times = np.tile([-math.inf, math.inf], (n, 1)) if time is None else np.asarray(time, dtype=np.float64)
-        table = pa.table({"key": pa.array(list(key), pa.string()), **dict(columns or {})})
-        if len(set(key)) != n:
-            twice = Counter(key).most_common(1)[0][0]
-            raise CatalogError(
-                f"key {twice!r} stands for more than one item; give a pattern whose item group tells them apart"
-            )
-        footprints = Footprints(affine, shape, code, tuple(as_crs(c) for c in systems))
-        return cls(footprints, np.zeros((n, 2), dtype=np.int64), times, table, tuple(assets), root, lattice)
+        return cls(
+            **columns.parse(key, affine, shape, crs, time, extras or {}),
+            assets=tuple(assets),
+            root=root,
+            lattice=lattice,
+        )
 
     @classmethod
     def scan(cls, paths: Any, **options: Any) -> Catalog:
         """Read the headers of raster files and make a catalog of them; see `geodata.catalog.scan.scan`."""
-        columns = scan(paths, **options)
-        skipped = tuple(columns.pop("skipped")), tuple(columns.pop("dropped"))
-        catalog = cls.from_columns(**columns)
-        catalog.__dict__["skipped"], catalog.__dict__["dropped"] = skipped
-        return catalog
+        found = scan(paths, **options)
+        skipped, dropped = tuple(found.pop("skipped")), tuple(found.pop("dropped"))
+        return replace(cls.from_columns(**found), skipped=skipped, dropped=dropped)
 
     @classmethod
     def load(cls, path: str | Path) -> Catalog:
@@ -243,8 +235,7 @@ class Catalog:
 
     def take(self, rows: Any) -> Catalog:
         """Return some rows in the order given (integers, or a boolean mask)."""
-        rows = np.asarray(rows)
-        rows = np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.int64)
+        rows = columns.row_numbers(rows, len(self))
         taken = replace(
             self,
             footprints=self.footprints.take(rows),
@@ -260,7 +251,12 @@ class Catalog:
         """Return the rows that `where` would keep."""
         keep = np.ones(len(self), dtype=bool)
         if condition is not None:
-            keep &= np.asarray(condition(self) if callable(condition) else condition, dtype=bool)
+            mask = np.asarray(condition(self) if callable(condition) else condition)
+            if mask.dtype != bool or mask.shape != keep.shape:
+                raise CatalogError(
+                    f"a condition must give {len(self)} booleans, got {mask.dtype} of shape {mask.shape}; take() takes row numbers"
+                )
+            keep &= mask
         for name, wanted in values.items():
             column = self.column(name)
             several = isinstance(wanted, (list, tuple, set, frozenset, np.ndarray))
@@ -418,7 +414,7 @@ class Catalog:
         CatalogError
             If assets differ (and not ``reindex``), keys repeat, or rows with and without lattice are mixed.
         """
-        return tiles.concat([self, *others], reindex=reindex)
+        return concat([self, *others], reindex=reindex)
 
     # ------------------------------------------------------------------ files
 
@@ -439,7 +435,7 @@ class Catalog:
             )
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = {"footprints", "origin", "time", "table", "assets", "root", "lattice", "box84"}
+        kept = {f.name for f in fields_of(self)} | {"box84"}
         return {k: v for k, v in self.__dict__.items() if k in kept}
 
     def __repr__(self) -> str:

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
 from geodata.crs import CRS, CRS84, transformer
 from geodata.errors import CRSError
 
-__all__ = ["Footprints", "boxes84", "lonlat_parts", "rings", "unwrapped"]
+__all__ = ["Footprints", "boxes84", "distance_km", "lonlat_parts", "lonlat_polygons", "project", "rings", "unwrapped"]
 
 SIMPLE = 1.0
 """Degrees: an outline smaller than this is boxed by its corners and a proven margin."""
@@ -87,13 +88,15 @@ def boxes84(fp: Footprints) -> NDArray[np.float64]:
             continue
         rows = np.flatnonzero(fp.code == code)
         part = fp.take(rows)
-        outline = rings(part)
+        # With the middles of the sides: the corners of a strip around the globe coincide.
+        outline = rings(part, 2)
         corners = project(outline, crs, CRS84)
-        span = np.ptp(outline if crs.is_geographic else unwrapped(corners), axis=1)
+        with np.errstate(invalid="ignore"):
+            span = np.ptp(outline if crs.is_geographic else unwrapped(corners), axis=1)
         with np.errstate(invalid="ignore"):
             simple = np.isfinite(corners).all(axis=(1, 2)) & (span < SIMPLE).all(axis=1)
             simple &= np.abs(corners[..., 1]).max(axis=1) < 85
-        out[rows[simple]] = _boxes_of_rings(corners[simple], sides=1)
+        out[rows[simple]] = _boxes_of_rings(corners[simple], sides=2)
         hard = np.flatnonzero(~simple)
         if len(hard):
             out[rows[hard]] = _hard_boxes(part.take(hard), crs)
@@ -127,7 +130,7 @@ def _hard_boxes(fp: Footprints, crs: CRS) -> NDArray[np.float64]:
     sides = 21
     lonlat = project(rings(fp, sides), crs, CRS84)
     finite = np.isfinite(lonlat[..., 0])
-    nowhere = np.flatnonzero(~finite.any(axis=1))
+    nowhere = np.flatnonzero(~finite.any(axis=1) & ~np.isfinite(_middles(fp, crs)))
     if len(nowhere):
         row = int(nowhere[0])
         raise CRSError(f"an item with transform {fp.affine[row].tolist()} in {crs.name!r} has no place on earth")
@@ -144,6 +147,13 @@ def _hard_boxes(fp: Footprints, crs: CRS) -> NDArray[np.float64]:
     return out
 
 
+def _middles(fp: Footprints, crs: CRS) -> NDArray[np.float64]:
+    """Return (N,) longitude of the middle pixel: the full disk of a geostationary satellite has no edge on earth."""
+    half = Footprints(fp.affine, np.maximum(fp.shape // 2, 1), fp.code, fp.crs)
+    longitudes: NDArray[np.float64] = project(rings(half)[:, 2], crs, CRS84)[:, 0]
+    return longitudes
+
+
 def _holds(fp: Footprints, crs: CRS, latitude: float) -> NDArray[np.bool_]:
     """Which footprints contain a pole."""
     x, y = project(np.array([0.0, latitude]), CRS84, crs)
@@ -154,6 +164,38 @@ def _holds(fp: Footprints, crs: CRS, latitude: float) -> NDArray[np.bool_]:
     col, row = (e * (x - c) - b * (y - f)) / det, (a * (y - f) - d * (x - c)) / det
     inside: NDArray[np.bool_] = (col >= 0) & (col <= fp.shape[:, 1]) & (row >= 0) & (row <= fp.shape[:, 0])
     return inside
+
+
+def lonlat_polygons(ring: NDArray[np.float64]) -> NDArray[np.object_]:
+    """Make polygons of (N, P, 2) rings in longitude and latitude, which may leave [-180, 180].
+
+    A ring around a pole is closed over that pole. A point on a pole has no longitude of its own: it takes those of its
+    two neighbours.
+    """
+    turned = unwrapped(ring)
+    polygons: NDArray[np.object_] = shapely.polygons(turned)
+    closing = ring[:, 0, 0] + 360 * np.round((turned[:, -1, 0] - ring[:, 0, 0]) / 360)
+    odd = (np.abs(closing - ring[:, 0, 0]) > 1) | (np.abs(ring[..., 1]) > 90 - 1e-9).any(axis=1)
+    for i in np.flatnonzero(odd):
+        polygons[i] = _around_pole(ring[i])
+    return polygons
+
+
+def _around_pole(ring: NDArray[np.float64]) -> shapely.Polygon:
+    points: list[tuple[float, float]] = []
+    n = len(ring)
+    for k in range(n):
+        lon, lat = ring[k].tolist()
+        if abs(lat) > 90 - 1e-9:
+            before, after = ring[k - 1, 0], ring[(k + 1) % n, 0]
+            points += [(float(before), lat), (float(after), lat)]
+        else:
+            points.append((lon, lat))
+    turned = unwrapped(np.array([[*points, points[0]]]))[0]
+    if abs(turned[-1, 0] - turned[0, 0]) > 1:
+        pole = 90.0 if turned[:, 1].mean() > 0 else -90.0
+        turned = np.concatenate([turned, [[turned[-1, 0], pole], [turned[0, 0], pole]]])
+    return shapely.make_valid(shapely.Polygon(turned))
 
 
 def lonlat_parts(boxes: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

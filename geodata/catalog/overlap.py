@@ -6,7 +6,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from geodata.catalog.footprint import Footprints, project, rings, unwrapped
+from geodata.catalog.footprint import Footprints, lonlat_polygons, project, rings
 from geodata.crs import CRS, same_crs
 from geodata.grid import PIXEL_TOLERANCE
 from geodata.interval import ALWAYS, Interval
@@ -14,16 +14,18 @@ from geodata.interval import ALWAYS, Interval
 __all__ = ["covered_share", "in_time", "meet", "overlap_in_time"]
 
 SIDES = 32
-"""Points per side when an outline goes into another CRS: its edge is then off by less than 1e-6 of its length."""
-SLIVER = 2e-6
-"""Outlines of different CRSs that share less than this part of the smaller one only touch."""
+"""Points per side when an outline goes into another CRS."""
+EDGE_ERROR = 5e-6
+"""How far such an outline may then lie beside its true course, in parts of its extent (0.5 m on 110 km at 60 degrees)."""
+TURNS = (-360.0, 0.0, 360.0)
 
 
 def meet(a: Footprints, b: Footprints) -> NDArray[np.bool_]:
     """Return (N,) whether footprint a[i] shares area with b[i]; touching is not meeting.
 
     With equal CRSs and upright pixels this is a box test in float64, half-open to 1e-6 px. Otherwise outlines are
-    compared as polygons with 32 points per side, in the CRS of the larger of the two.
+    compared as polygons with 32 points per side, in the CRS of the larger of the two; an overlap that is no wider than
+    the error of such an outline counts as touching.
     """
     out = np.zeros(len(a), dtype=bool)
     combos = a.code.astype(np.int64) * len(b.crs) + b.code
@@ -34,24 +36,28 @@ def meet(a: Footprints, b: Footprints) -> NDArray[np.bool_]:
             continue
         first, second = a.take(rows), b.take(rows)
         if same_crs(crs_a, crs_b):
-            out[rows] = _meet_in_one_crs(first, second)
+            out[rows] = _meet_in_one_crs(first, second, crs_a)
         else:
-            out[rows] = _shared(first, second, crs_a, crs_b) > SLIVER
+            out[rows] = _meet_in_two(first, second, crs_a, crs_b)
     return out
 
 
-def _meet_in_one_crs(a: Footprints, b: Footprints) -> NDArray[np.bool_]:
+def _meet_in_one_crs(a: Footprints, b: Footprints, crs: CRS) -> NDArray[np.bool_]:
+    """Compare boxes, then turned outlines; longitudes also a full turn away."""
+    out = np.zeros(len(a), dtype=bool)
     upright = (a.affine[:, [1, 3]] == 0).all(axis=1) & (b.affine[:, [1, 3]] == 0).all(axis=1)
-    out = np.empty(len(a), dtype=bool)
-    tolerance = PIXEL_TOLERANCE * np.minimum(np.abs(a.affine[:, [0, 4]]), np.abs(b.affine[:, [0, 4]]))
-    (low_a, high_a), (low_b, high_b) = _box(a), _box(b)
-    overlap = np.minimum(high_a, high_b) - np.maximum(low_a, low_b)
-    out[:] = (overlap > tolerance).all(axis=1)
-    turned = np.flatnonzero(~upright & out)
-    if len(turned):
-        first, second = a.take(turned), b.take(turned)
-        area = shapely.area(shapely.intersection(shapely.polygons(rings(first)), shapely.polygons(rings(second))))
-        out[turned] = area > PIXEL_TOLERANCE * np.minimum(_pixel_area(first), _pixel_area(second))
+    for turn in TURNS if crs.is_geographic else (0.0,):
+        shift = np.array([turn, 0.0])
+        (low_a, high_a), (low_b, high_b) = _box(a), _box(b)
+        overlap = np.minimum(high_a, high_b + shift) - np.maximum(low_a, low_b + shift)
+        tolerance = PIXEL_TOLERANCE * np.minimum(np.abs(a.affine[:, [0, 4]]), np.abs(b.affine[:, [0, 4]]))
+        boxes = (overlap > tolerance).all(axis=1)
+        turned = np.flatnonzero(~upright & boxes)
+        if len(turned):
+            first, second = a.take(turned), b.take(turned)
+            shared = shapely.intersection(shapely.polygons(rings(first)), shapely.polygons(rings(second) + shift))
+            boxes[turned] = shapely.area(shared) > PIXEL_TOLERANCE * np.minimum(_pixel_area(first), _pixel_area(second))
+        out |= boxes
     return out
 
 
@@ -66,67 +72,71 @@ def _pixel_area(fp: Footprints) -> NDArray[np.float64]:
     return area
 
 
-def _shared(a: Footprints, b: Footprints, crs_a: CRS, crs_b: CRS) -> NDArray[np.float64]:
-    """Return (N,) shared area as a part of the smaller footprint.
+def _meet_in_two(a: Footprints, b: Footprints, crs_a: CRS, crs_b: CRS) -> NDArray[np.bool_]:
+    """Compare outlines of two CRSs.
 
     The smaller footprint goes into the CRS of the larger, whose domain surely holds it; where that fails, the other
-    way round. A pair that neither CRS can express counts as sharing everything: reading it will show what is there.
+    way round. A pair that neither CRS can express counts as meeting: reading it will show what is there.
     """
-    share = np.full(len(a), np.inf)
+    out = np.ones(len(a), dtype=bool)
+    left = np.ones(len(a), dtype=bool)
     a_is_larger = _ground(a, crs_a) >= _ground(b, crs_b)
     for usual in (True, False):
         for into_a in (True, False):
-            rows = np.flatnonzero(np.isinf(share) & ((a_is_larger == into_a) == usual))
+            rows = np.flatnonzero(left & ((a_is_larger == into_a) == usual))
             if not len(rows):
                 continue
-            if into_a:
-                share[rows] = _share_in(a.take(rows), crs_a, b.take(rows), crs_b)
-            else:
-                share[rows] = _share_in(b.take(rows), crs_b, a.take(rows), crs_a)
-    return share
-
-
-def _ground(fp: Footprints, crs: CRS) -> NDArray[np.float64]:
-    area: NDArray[np.float64] = _pixel_area(fp) * fp.shape.prod(axis=1) * (111_320.0**2 if crs.is_geographic else 1.0)
-    return area
-
-
-def _share_in(home: Footprints, crs: CRS, guest: Footprints, guest_crs: CRS) -> NDArray[np.float64]:
-    """Return (N,) area shared by home[i] and guest[i] over the smaller area; inf where guest does not transform."""
-    outline = project(rings(guest, SIDES), guest_crs, crs)
-    out = np.full(len(home), np.inf)
-    good = np.flatnonzero(np.isfinite(outline).all(axis=(1, 2)))
-    if not len(good):
-        return out
-    outline = outline[good]
-    polygons = shapely.polygons(rings(home.take(good)))
-    if crs.is_geographic:
-        guests = shapely.make_valid(_lonlat_polygons(unwrapped(outline)))
-        shared = np.zeros(len(good))
-        for turn in (-720.0, -360.0, 0.0, 360.0, 720.0):
-            moved = shapely.transform(guests, lambda xy, turn=turn: xy + np.array([turn, 0.0]))
-            shared += shapely.area(shapely.intersection(polygons, moved))
-    else:
-        guests = shapely.make_valid(shapely.polygons(outline))
-        shared = shapely.area(shapely.intersection(polygons, guests))
-    out[good] = shared / np.minimum(shapely.area(polygons), shapely.area(guests))
+            home, guest = (a, b) if into_a else (b, a)
+            home_crs, guest_crs = (crs_a, crs_b) if into_a else (crs_b, crs_a)
+            shared, extent = _shared(home.take(rows), home_crs, guest.take(rows), guest_crs)
+            known = shared != None  # noqa: E711  (elementwise)
+            found = shared[known].astype(object)
+            sliver = EDGE_ERROR * extent[known] * shapely.length(found) / 2
+            out[rows[known]] = shapely.area(found) > sliver
+            left[rows[known]] = False
     return out
 
 
-def _lonlat_polygons(ring: NDArray[np.float64]) -> NDArray[np.object_]:
-    """Make polygons of unwrapped rings; a ring around a pole is closed over that pole."""
-    polygons: NDArray[np.object_] = shapely.polygons(ring)
-    closing = ring[:, 0, 0] + np.round((ring[:, -1, 0] - ring[:, 0, 0]) / 360) * 360
-    around = np.flatnonzero(np.abs(closing - ring[:, 0, 0]) > 1)
-    for i in around:
-        pole = 90.0 if ring[i, :, 1].mean() > 0 else -90.0
-        points = np.concatenate([ring[i], [[closing[i], ring[i, 0, 1]], [closing[i], pole], [ring[i, 0, 0], pole]]])
-        polygons[i] = shapely.Polygon(points)
-    return polygons
+def _ground(fp: Footprints, crs: CRS) -> NDArray[np.float64]:
+    degree = 111_320.0**2 if crs.is_geographic else 1.0
+    area: NDArray[np.float64] = _pixel_area(fp) * fp.shape.prod(axis=1) * degree
+    return area
+
+
+def _shared(
+    home: Footprints, crs: CRS, guest: Footprints, guest_crs: CRS
+) -> tuple[NDArray[np.object_], NDArray[np.float64]]:
+    """Return what home[i] and guest[i] share, in home's CRS, and guest's extent there.
+
+    None where the guest cannot be expressed: it leaves the domain of the CRS, or reaches a pole in longitude and
+    latitude, where an outline of points does not bound it.
+    """
+    outline = rings(guest, SIDES) if same_crs(crs, guest_crs) else project(rings(guest, SIDES), guest_crs, crs)
+    good = np.isfinite(outline).all(axis=(1, 2))
+    if crs.is_geographic and not guest_crs.is_geographic:
+        with np.errstate(invalid="ignore"):
+            good &= np.abs(outline[..., 1]).max(axis=1) < 89.9
+    out = np.full(len(home), None, dtype=object)
+    extent = np.zeros(len(home))
+    rows = np.flatnonzero(good)
+    if not len(rows):
+        return out, extent
+    outline = outline[rows]
+    own = shapely.polygons(rings(home.take(rows)))
+    if crs.is_geographic:
+        guests = shapely.make_valid(lonlat_polygons(outline))
+        turned = [shapely.transform(guests, lambda xy, t=t: xy + np.array([t, 0.0])) for t in (-720.0, *TURNS, 720.0)]
+        out[rows] = shapely.union_all([shapely.intersection(own, g) for g in turned], axis=0)
+    else:
+        guests = shapely.make_valid(shapely.polygons(outline))
+        out[rows] = shapely.intersection(own, guests)
+    west, south, east, north = shapely.bounds(guests).T
+    extent[rows] = np.maximum(east - west, north - south)
+    return out, extent
 
 
 def covered_share(a: Footprints, b: Footprints, group: NDArray[np.int64], count: int) -> NDArray[np.float64]:
-    """Return (count,) which share of a's footprint the union of its b's covers.
+    """Return (count,) which part of a's footprint the union of its b's covers.
 
     Parameters
     ----------
@@ -135,14 +145,20 @@ def covered_share(a: Footprints, b: Footprints, group: NDArray[np.int64], count:
     pieces: list[list[shapely.Geometry]] = [[] for _ in range(count)]
     whole = np.ones(count)
     for i in range(len(a)):
+        one, other = a.take(np.array([i])), b.take(np.array([i]))
         crs_a, crs_b = a.crs[a.code[i]], b.crs[b.code[i]]
-        home = shapely.Polygon(rings(a.take(np.array([i])))[0])
-        ring = rings(b.take(np.array([i])), SIDES)
-        if crs_a is not None and crs_b is not None and not same_crs(crs_a, crs_b):
-            ring = project(ring, crs_b, crs_a)
-        guest = shapely.make_valid(shapely.Polygon(unwrapped(ring)[0] if crs_a and crs_a.is_geographic else ring[0]))
+        if crs_a is None or crs_b is None:
+            continue
+        home = shapely.Polygon(rings(one)[0])
+        piece = _shared(one, crs_a, other, crs_b)[0][0]
+        if piece is None:
+            # The other cannot be drawn in a's CRS, so a is drawn in the other's: wholly inside or not counted.
+            back, _ = _shared(other, crs_b, one, crs_a)
+            alone = project(rings(one, SIDES), crs_a, crs_b)[0]
+            inside = back[0] is not None and back[0].area > (1 - 1e-6) * shapely.Polygon(alone).area
+            piece = home if inside else shapely.Polygon()
         whole[group[i]] = home.area
-        pieces[group[i]].append(home.intersection(guest))
+        pieces[group[i]].append(piece)
     return np.array([shapely.union_all(p).area if p else 0.0 for p in pieces]) / whole
 
 

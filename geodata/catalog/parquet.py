@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import os
-import tempfile
+import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +21,10 @@ import pyarrow.parquet as pq
 import shapely
 from numpy.typing import NDArray
 
-from geodata.catalog.footprint import Footprints, project, rings, unwrapped
-from geodata.crs import CRS84, as_crs, crs_text
-from geodata.errors import CatalogError, ReadError, StaleCatalogError
+from geodata.catalog import columns
+from geodata.catalog.footprint import Footprints, lonlat_polygons, project, rings
+from geodata.crs import CRS, CRS84, crs_text
+from geodata.errors import CatalogError, GeodataError, ReadError, StaleCatalogError
 from geodata.readers.base import Asset
 
 if TYPE_CHECKING:
@@ -39,10 +40,13 @@ OWN = ("geometry", "bbox", "crs", "height", "width", "row_off", "col_off", "affi
 def write(catalog: Catalog, path: Path) -> Path:
     """Write a catalog; a file of that name is replaced only when the new one is complete."""
     fp = catalog.footprints
-    boxes = catalog.box84
     n = len(catalog)
+    outlines = _outlines(catalog)
+    boxes = shapely.bounds(outlines)
+    present = set(np.unique(shapely.get_type_id(outlines)).tolist())
+    kinds = [name for name, number in (("Polygon", 3), ("MultiPolygon", 6)) if number in present]
     own = {
-        "geometry": pa.array(shapely.to_wkb(_outlines(catalog)), pa.binary()),
+        "geometry": pa.array(shapely.to_wkb(outlines), pa.binary()),
         "bbox": pa.StructArray.from_arrays([pa.array(boxes[:, i]) for i in range(4)], ["xmin", "ymin", "xmax", "ymax"]),
         "crs": pa.DictionaryArray.from_arrays(pa.array(fp.code), pa.array([crs_text(c) for c in fp.crs], pa.string())),
         "height": pa.array(fp.shape[:, 0]),
@@ -58,7 +62,7 @@ def write(catalog: Catalog, path: Path) -> Path:
         raise CatalogError(f"columns {sorted(clash)} have names that the file format uses; rename them")
     rest = {name: catalog.table[name] for name in catalog.table.column_names if name != "key"}
     table = pa.table({"key": catalog.table["key"], **own, **rest})
-    metadata = {"geo": json.dumps(_geo(boxes)), "geodata": json.dumps(_about(catalog, path, n))}
+    metadata = {"geo": json.dumps(_geo(boxes, kinds)), "geodata": json.dumps(_about(catalog, path, n))}
     _replace(path, table.replace_schema_metadata(metadata))
     return path
 
@@ -66,31 +70,29 @@ def write(catalog: Catalog, path: Path) -> Path:
 def _about(catalog: Catalog, path: Path, n: int) -> dict[str, Any]:
     root = catalog.root
     if "://" not in root and not root.startswith("/vsi"):
-        relative = os.path.relpath(root or ".", path.resolve().parent)
-        root = relative if not relative.startswith("..") else os.path.abspath(root or ".")
+        relative = os.path.relpath(os.path.realpath(root or "."), os.path.realpath(path.parent))
+        root = relative if relative.split(os.sep)[0] != ".." else os.path.abspath(root or ".")
     assets = [a.to_dict() for a in catalog.assets]
     return {"version": VERSION, "root": root, "lattice": catalog.lattice, "rows": n, "assets": assets}
 
 
-def _geo(boxes: NDArray[np.float64]) -> dict[str, Any]:
+def _geo(boxes: NDArray[np.float64], kinds: list[str]) -> dict[str, Any]:
     covering = {"bbox": {side: ["bbox", side] for side in ("xmin", "ymin", "xmax", "ymax")}}
     column: dict[str, Any] = {
         "encoding": "WKB",
-        "geometry_types": ["MultiPolygon", "Polygon"],
+        "geometry_types": kinds,
         "crs": CRS84.to_json_dict(),
         "edges": "planar",
         "covering": covering,
     }
     known = boxes[~np.isnan(boxes).any(axis=1)]
     if len(known):
-        crossing = bool((known[:, 0] > known[:, 2]).any())
-        west, east = (-180.0, 180.0) if crossing else (float(known[:, 0].min()), float(known[:, 2].max()))
-        column["bbox"] = [west, float(known[:, 1].min()), east, float(known[:, 3].max())]
+        column["bbox"] = [*known[:, :2].min(axis=0).tolist(), *known[:, 2:].max(axis=0).tolist()]
     return {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}
 
 
 def _outlines(catalog: Catalog) -> NDArray[np.object_]:
-    """Outlines in CRS84, cut at the antimeridian; the box where an outline holds a pole; null without a CRS."""
+    """Outlines in CRS84, cut at the antimeridian and closed over a pole; null without a CRS."""
     fp, boxes = catalog.footprints, catalog.box84
     out = np.full(len(fp), None, dtype=object)
     for code in np.unique(fp.code):
@@ -99,31 +101,35 @@ def _outlines(catalog: Catalog) -> NDArray[np.object_]:
             continue
         rows = np.flatnonzero(fp.code == code)
         extent = np.where(boxes[rows, 0] > boxes[rows, 2], 360, boxes[rows, 2] - boxes[rows, 0])
-        small = extent < 1.0
-        for part, per_side in ((rows[small], 1), (rows[~small], 16)):
-            if not len(part):
-                continue
-            ring = project(rings(fp.take(part), per_side), crs, CRS84)
-            finite = np.isfinite(ring).all(axis=(1, 2))
-            polygons = np.full(len(part), None, dtype=object)
-            polygons[finite] = shapely.polygons(unwrapped(ring[finite]))
-            whole = boxes[part, 2] - boxes[part, 0] >= 360
-            polygons[whole | ~finite] = shapely.box(*boxes[part[whole | ~finite]].T)
-            out[part] = polygons
-    for row in np.flatnonzero((boxes[:, 0] > boxes[:, 2]) & (out != None)):  # noqa: E711  (elementwise)
-        out[row] = _cut(out[row])
+        for part, per_side in ((rows[extent < 1], 1), (rows[extent >= 1], 16)):
+            if len(part):
+                out[part] = _polygons(fp.take(part), crs, boxes[part], per_side)
     return out
 
 
+def _polygons(fp: Footprints, crs: CRS, boxes: NDArray[np.float64], per_side: int) -> NDArray[np.object_]:
+    ring = rings(fp, per_side)
+    if not crs.is_geographic:
+        ring = project(ring, crs, CRS84)
+    finite = np.isfinite(ring).all(axis=(1, 2))
+    polygons = np.full(len(fp), None, dtype=object)
+    polygons[finite] = shapely.polygons(ring[finite]) if crs.is_geographic else lonlat_polygons(ring[finite])
+    # An outline that leaves its projection's domain bounds nothing: its box is all that is known.
+    polygons[~finite] = shapely.box(*boxes[~finite].T)
+    west, _, east, _ = shapely.bounds(polygons).T
+    for row in np.flatnonzero((west < -180) | (east > 180)):
+        polygons[row] = _cut(polygons[row])
+    return polygons
+
+
 def _cut(polygon: shapely.Geometry) -> shapely.Geometry:
-    """Cut an unwrapped outline at 180 degrees and bring every piece into [-180, 180]."""
+    """Cut an outline at 180 degrees and bring every piece into [-180, 180]."""
     pieces = []
     for turn in (-720, -360, 0, 360, 720):
         moved = shapely.transform(polygon, lambda xy, turn=turn: xy + np.array([turn, 0.0]))
         piece = shapely.intersection(moved, shapely.box(-180, -90, 180, 90))
-        if piece.area > 0:
-            pieces.append(piece)
-    return shapely.union_all(pieces)
+        pieces += [p for p in shapely.get_parts(piece) if p.area > 0]
+    return pieces[0] if len(pieces) == 1 else shapely.MultiPolygon(pieces)
 
 
 def _timestamps(seconds: NDArray[np.float64]) -> pa.Array:
@@ -133,73 +139,93 @@ def _timestamps(seconds: NDArray[np.float64]) -> pa.Array:
 
 
 def _replace(path: Path, table: pa.Table) -> None:
+    if path.is_dir():
+        raise CatalogError(
+            f"cannot write {path}: it is a folder; give a file name, for example {path / 'catalog.parquet'}"
+        )
     if not path.parent.is_dir():
         raise CatalogError(f"cannot write {path.name}: the folder {path.parent} does not exist")
-    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         pq.write_table(table, beside, compression="zstd", row_group_size=65536)
         os.replace(beside, path)
     except BaseException:
-        Path(beside).unlink(missing_ok=True)
+        beside.unlink(missing_ok=True)
         raise
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Read what `Catalog` needs from a file that `write` made."""
+    """Read what `Catalog` needs from a file that `write` made.
+
+    Raises
+    ------
+    ReadError
+        If there is no file, or it is no Parquet.
+    CatalogError
+        If it is no catalog, of another version, damaged, or holds paths that leave its root.
+    """
     if not path.is_file():
         raise ReadError(f"no catalog at {path}")
     try:
         file = pq.ParquetFile(path)
         metadata = file.schema_arrow.metadata or {}
-        if b"geodata" not in metadata:
-            raise CatalogError(
-                f"{path} is a Parquet file but no catalog of geodata; make one with Catalog.scan or `geodata index`"
-            )
-        about = json.loads(metadata[b"geodata"])
         names = [n for n in file.schema_arrow.names if n != "geometry"]
         table = file.read(columns=names).replace_schema_metadata(None)
-    except (pa.ArrowException, OSError, json.JSONDecodeError) as error:
+    except (pa.ArrowException, OSError) as error:
         raise ReadError(f"cannot read the catalog {path}: {error}") from None
-    missing = [n for n in ("key", *OWN[1:]) if n not in table.column_names]
-    if missing or about.get("version") != VERSION:
+    if b"geodata" not in metadata:
         raise CatalogError(
-            f"{path} lacks columns {missing} or is of version {about.get('version')}, wanted version {VERSION}"
+            f"{path} is a Parquet file but no catalog of geodata; make one with Catalog.scan or `geodata index`"
         )
-    root = about["root"]
+    try:
+        about = json.loads(metadata[b"geodata"])
+        if about["version"] != VERSION:
+            raise CatalogError(
+                f"{path} is of version {about['version']}, wanted version {VERSION}; make the catalog again"
+            )
+        missing = [n for n in ("key", *OWN[1:]) if n not in table.column_names]
+        if missing or table.num_rows != about["rows"]:
+            raise CatalogError(
+                f"{path} lacks columns {missing} or rows: {table.num_rows} of {about['rows']}; make the catalog again"
+            )
+        _refuse_escapes(table, path)
+        return _contents(table, about, path)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, pa.ArrowException) as error:
+        if isinstance(error, GeodataError):
+            raise
+        raise CatalogError(f"{path} is damaged ({type(error).__name__}: {error}); make the catalog again") from None
+
+
+def _contents(table: pa.Table, about: dict[str, Any], path: Path) -> dict[str, Any]:
+    root, lattice = about["root"], about["lattice"]
+    if not isinstance(root, str) or not isinstance(lattice, bool):
+        raise CatalogError(f"{path} is damaged: root {root!r}, lattice {lattice!r}; make the catalog again")
     if "://" not in root and not os.path.isabs(root):
-        root = os.path.normpath(path.resolve().parent / root)
+        root = os.path.normpath(os.path.join(os.path.realpath(path.parent), root))
+    systems = pc.dictionary_encode(table["crs"]).combine_chunks() if table["crs"].null_count == 0 else None
+    if systems is None:
+        raise CatalogError(f"{path} is damaged: an item's CRS is null; make the catalog again")
+    systems = systems if isinstance(systems, pa.DictionaryArray) else pa.concat_arrays(systems.chunks)
+    affine = table["affine"].combine_chunks()
+    if affine.null_count or affine.type.list_size != 6:
+        raise CatalogError(f"{path} is damaged: transforms must be six numbers; make the catalog again")
+    names = np.array(systems.dictionary.to_pylist(), dtype=object)
+    parsed = columns.parse(
+        table["key"].to_pylist(),
+        affine.flatten().to_numpy().reshape(-1, 6),
+        np.column_stack([table["height"].to_numpy(), table["width"].to_numpy()]),
+        names[systems.indices.to_numpy(zero_copy_only=False)].tolist(),
+        np.column_stack([_seconds(table["start"], -math.inf), _seconds(table["end"], math.inf)]),
+        {},
+    )
+    kept = table.select([n for n in table.column_names if n not in OWN])
+    origin = np.column_stack([table["row_off"].to_numpy(), table["col_off"].to_numpy()]).astype(np.int64)
     assets = tuple(Asset.from_dict(a) for a in about["assets"])
-    _refuse_escapes(table, path)
-    return {"root": root, "lattice": about["lattice"], "assets": assets, **_columns(table, path)}
-
-
-def _columns(table: pa.Table, path: Path) -> dict[str, Any]:
-    systems = table["crs"].combine_chunks()
-    if isinstance(systems, pa.ChunkedArray):
-        systems = pa.concat_arrays(systems.chunks)
-    if not pa.types.is_dictionary(systems.type):
-        systems = systems.dictionary_encode()
-    affine = table["affine"].combine_chunks().flatten().to_numpy().reshape(-1, 6)
-    shape, origin = (
-        np.column_stack([table[name].to_numpy() for name in pair]).astype(np.int64)
-        for pair in (("height", "width"), ("row_off", "col_off"))
-    )
-    if not np.isfinite(affine).all() or (shape < 1).any():
-        raise CatalogError(f"{path} holds transforms that are not finite or shapes below 1; make the catalog again")
-    footprints = Footprints(
-        affine,
-        shape,
-        systems.indices.to_numpy(zero_copy_only=False).astype(np.int32),
-        tuple(as_crs(text) for text in systems.dictionary.to_pylist()),
-    )
-    time = np.column_stack([_seconds(table["start"], -math.inf), _seconds(table["end"], math.inf)])
-    kept = [n for n in table.column_names if n not in OWN]
-    return {"footprints": footprints, "origin": origin, "time": time, "table": table.select(kept)}
+    return {**parsed, "origin": origin, "table": kept, "root": root, "lattice": lattice, "assets": assets}
 
 
 def _seconds(column: pa.ChunkedArray, unknown: float) -> NDArray[np.float64]:
-    micros = column.cast(pa.int64())
+    micros = column.cast(pa.timestamp("us", tz="UTC")).cast(pa.int64())
     known = pc.is_valid(micros).to_numpy()
     values = pc.fill_null(micros, 0).to_numpy().astype(np.float64) / 1e6
     return np.where(known, values, unknown)
@@ -210,7 +236,7 @@ def _refuse_escapes(table: pa.Table, path: Path) -> None:
     for name in table.column_names:
         if name != "path" and not name.startswith("path_"):
             continue
-        column = table[name]
+        column = table[name].cast(pa.string())
         unsafe = pc.match_substring_regex(column, r"(^|/)\.\.(/|$)|^/|\\|^[A-Za-z]:|\x00")
         if pc.any(unsafe).as_py():
             bad = column.filter(pc.fill_null(unsafe, False))[0].as_py()

@@ -38,7 +38,11 @@ def find_files(paths: Any, extensions: Sequence[str]) -> tuple[str, list[str], s
     roots: list[str] = []
     files: list[str] = []
     for entry in asked:
-        if "://" in entry or entry.startswith("/vsi"):
+        if "://" in entry:
+            files.append(entry)
+            continue
+        if entry.startswith("/vsi"):
+            roots.append(os.path.dirname(entry))
             files.append(entry)
             continue
         if os.path.isdir(entry):
@@ -66,7 +70,7 @@ def _common_folder(urls: Sequence[str]) -> str:
     """Return the longest whole folder that all URLs start with."""
     parts = [u.split("/")[:-1] for u in urls]
     shared = [same[0] for same in takewhile(lambda same: len(set(same)) == 1, zip(*parts, strict=False))]
-    return "/".join(shared)
+    return "/".join(shared) if len(shared) >= 3 else ""  # scheme, nothing, host
 
 
 def resolve(root: str, href: str) -> str:

@@ -17,7 +17,17 @@ from geodata.bands import Band, Bands
 from geodata.catalog.journal import Journal
 from geodata.catalog.paths import find_files
 from geodata.crs import same_crs
-from geodata.errors import BandsError, CatalogError, DtypeError, GridError, NoFilesError, ReadError
+from geodata.errors import (
+    BandsError,
+    CatalogError,
+    CRSError,
+    DtypeError,
+    GeodataError,
+    GridError,
+    NoFilesError,
+    QueryError,
+    ReadError,
+)
 from geodata.grid import Grid
 from geodata.interval import ALWAYS, Interval
 from geodata.readers.base import Asset, Header
@@ -73,8 +83,8 @@ def scan(
     ------
     NoFilesError
         If no file was found, matched or opened; with the three counts.
-    ReadError
-        If files cannot be read, naming the first and counting all (``on_error="raise"``).
+    ReadError, CRSError, DtypeError, GridError
+        If files cannot be used, naming the first and counting all (``on_error="raise"``).
     BandsError, DtypeError, GridError
         If items disagree in bands, dtype, or files of one item do not share a lattice.
     """
@@ -84,22 +94,23 @@ def scan(
     expression = re.compile(pattern) if isinstance(pattern, str) else pattern
     named = [(f, m) for f in files if (m := _match(expression, f)) is not None]
     found: list[Found] = []
-    failed: list[tuple[str, str]] = []
+    failed: list[tuple[str, GeodataError]] = []
     with Journal(resume) as journal:
         for path, groups in _with_progress(named, progress):
             full = path if "://" in path else os.path.join(root, path)
             try:
                 header, size, mtime = journal.header(full)
-            except (ReadError, DtypeError) as error:
-                failed.append((path, str(error)))
+            except (ReadError, DtypeError, CRSError, GridError) as error:
+                failed.append((path, error))
                 continue
             if crs is not None and header.grid.crs is None:
                 header = replace(header, grid=Grid(header.grid.shape, header.grid.transform, crs))
             key, band = _key_and_band(path, groups)
             found.append(Found(path, key, band, groups[0], header, size, mtime))
         if failed and on_error == "raise":
-            raise ReadError(
-                f"{len(failed)} of {len(named)} files cannot be read, first {failed[0][0]}: {failed[0][1]}; on_error='skip' leaves them out"
+            path, first = failed[0]
+            raise type(first)(
+                f"{len(failed)} of {len(named)} files cannot be used, first {path}: {first}; on_error='skip' leaves them out"
             )
         if not found:
             raise NoFilesError(
@@ -179,8 +190,8 @@ def _columns(
         "affine": [tuple(g.transform)[:6] for g in grids],
         "shape": [g.shape for g in grids],
         "crs": [g.crs for g in grids],
-        "time": [_time(parts[reference].groups) for parts in items.values()],
-        "columns": _extras(items, slots, reference),
+        "time": [_time(parts[reference]) for parts in items.values()],
+        "extras": _extras(items, slots, reference),
         "assets": assets,
         "dropped": dropped,
     }
@@ -202,6 +213,10 @@ def _assets(
 ) -> tuple[list[Asset], str]:
     first = next(iter(items.values()))
     reference = max(slots, key=lambda s: (first[s].header.grid.shape, -slots.index(s)))
+    if len({_suffix(s) for s in slots}) < len(slots):
+        raise BandsError(f"bands {', '.join(slots)} differ only in punctuation; give them names that differ in letters")
+    for parts in items.values():
+        _check_groups(parts[reference], parts.values())
     assets = []
     for slot in slots:
         files = [parts[slot] for parts in items.values()]
@@ -212,11 +227,23 @@ def _assets(
             )
         header = _agreed(files)
         names = _names(header, slot, band_names)
-        href = f"{{path_{slot}}}" if slot else "{path}"
+        href = f"{{path{_suffix(slot)}}}"
         known = {b.name: b for b in bands} if bands is not None else {}
         attached = Bands(_attach(b, n, known) for b, n in zip(header.bands, names, strict=True))
         assets.append(Asset(href, attached, header.indexes, ratios.pop(), header.dtype, header.nodata, header.validity))
     return assets, reference
+
+
+def _check_groups(reference: Found, files: Iterable[Found]) -> None:
+    """Files of one item must agree in date and attributes, or the item is really several."""
+    mine = {k: v for k, v in reference.groups.items() if k != "band"}
+    for file in files:
+        theirs = {k: v for k, v in file.groups.items() if k != "band"}
+        if theirs != mine:
+            raise CatalogError(
+                f"{file.path} and {reference.path} are one item {file.key!r} but say {theirs} and {mine}; "
+                "let the item group tell them apart"
+            )
 
 
 def _names(header: Header, slot: str, band_names: Sequence[str] | None) -> Sequence[str]:
@@ -251,12 +278,28 @@ def _agreed(files: list[Found]) -> Header:
             )
         if h.dtype != first.dtype:
             raise DtypeError(f"{file.path} is {h.dtype} but {files[0].path} is {first.dtype}; scan them apart")
+        _check_bands(file, files[0])
         if h.named and first.named and h.bands.names != first.bands.names:
             raise BandsError(
                 f"{file.path} has bands {h.bands.names[:8]} but {files[0].path} has {first.bands.names[:8]}"
             )
-    kinds = {(f.header.validity, repr(f.header.nodata), f.header.indexes) for f in files}
+    kinds = {(f.header.validity, repr(f.header.nodata)) for f in files}
     return first if len(kinds) == 1 else replace(first, validity="mask", nodata=None)
+
+
+def _check_bands(file: Found, first: Found) -> None:
+    """Scale, offset and unit say what the numbers mean; one catalog has one meaning. Wavelengths drift by scene."""
+    for band, other in zip(file.header.bands, first.header.bands, strict=True):
+        same = (band.scale, band.offset, band.unit) == (other.scale, other.offset, other.unit)
+        near = (band.wavelength is None) == (other.wavelength is None) and abs(
+            (band.wavelength or 0) - (other.wavelength or 0)
+        ) <= 1.0
+        if not same or not near:
+            raise BandsError(
+                f"{file.path} has {band} but {first.path} has {other}; scan files of different meaning apart"
+            )
+    if file.header.indexes != first.header.indexes:
+        raise BandsError(f"{file.path} and {first.path} have their alpha band at different places; scan them apart")
 
 
 def _ratio(reference: Found, file: Found) -> int:
@@ -276,7 +319,14 @@ def _ratio(reference: Found, file: Found) -> int:
     return ratio
 
 
-def _time(groups: dict[str, str]) -> tuple[float, float]:
+def _time(file: Found) -> tuple[float, float]:
+    try:
+        return _time_of(file.groups)
+    except QueryError as error:
+        raise QueryError(f"{file.path}: {error}") from None
+
+
+def _time_of(groups: dict[str, str]) -> tuple[float, float]:
     if "start" in groups:
         when = Interval.parse((groups["start"], groups.get("stop", groups["start"])))
     elif "date" in groups:
@@ -286,6 +336,11 @@ def _time(groups: dict[str, str]) -> tuple[float, float]:
     return when.start, when.end
 
 
+def _suffix(slot: str) -> str:
+    """What a slot's columns end in: a name that a template can hold."""
+    return "_" + re.sub(r"\W", "-", slot) if slot else ""
+
+
 def _extras(items: dict[str, dict[str, Found]], slots: list[str], reference: str) -> dict[str, Any]:
     own = {"item", "band", "date", "start", "stop"}
     rows = list(items.values())
@@ -293,7 +348,7 @@ def _extras(items: dict[str, dict[str, Found]], slots: list[str], reference: str
     for name in sorted({g for parts in rows for g in parts[reference].groups} - own):
         out[name] = pa.array([parts[reference].groups.get(name) for parts in rows], pa.string())
     for slot in slots:
-        suffix = f"_{slot}" if slot else ""
+        suffix = _suffix(slot)
         out[f"path{suffix}"] = pa.array([parts[slot].path.replace(os.sep, "/") for parts in rows], pa.string())
         out[f"size{suffix}"] = pa.array([parts[slot].size for parts in rows], pa.int64())
         out[f"mtime{suffix}"] = pa.array([parts[slot].mtime for parts in rows], pa.int64())

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import threading
+
 import numpy as np
 from numpy.typing import NDArray
 from rtree.index import Index, Property
@@ -12,6 +15,19 @@ __all__ = ["Tree"]
 
 FOREVER = 1e9
 """Days; stands for an open end, because the tree needs finite numbers."""
+
+
+_lock = threading.Lock()
+"""libspatialindex is not made for threads: two searches at once crash the process."""
+
+
+def _unlock_child() -> None:
+    # A thread of the parent may have held it when the process was forked.
+    global _lock
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_unlock_child)
 
 
 class Tree:
@@ -39,8 +55,9 @@ class Tree:
         start, end = _days(np.array([time]))[0]
         parts, _ = lonlat_parts(boxes)
         found: list[int] = []
-        for west, south, east, north in parts.tolist():
-            found.extend(self._index.intersection((west, south, start, east, north, end)))
+        with _lock:
+            for west, south, east, north in parts.tolist():
+                found.extend(self._index.intersection((west, south, start, east, north, end)))
         rows = np.fromiter(found, dtype=np.int64, count=len(found))
         if self._plain and len(parts) == 1:
             rows.sort()
@@ -58,7 +75,8 @@ class Tree:
         days = _days(time)[owner]
         low = np.ascontiguousarray(np.column_stack([parts[:, :2], days[:, 0]]))
         high = np.ascontiguousarray(np.column_stack([parts[:, 2:], days[:, 1]]))
-        ids, counts = self._index.intersection_v(low, high)  # type: ignore[no-untyped-call]
+        with _lock:
+            ids, counts = self._index.intersection_v(low, high)  # type: ignore[no-untyped-call]
         i = np.repeat(owner, np.asarray(counts, dtype=np.int64))
         j = self._row[np.asarray(ids, dtype=np.int64)]
         both = np.unique(np.column_stack([i, j]), axis=0)

@@ -119,13 +119,17 @@ class RasterDataset(Dataset):
             )
         finest = min(p.asset.ratio for p in parts)
         super().__init__(catalog.coarser(finest), name=name, transforms=transforms)
-        self._dtype, checked = _target_dtype(dtype, [p.asset for p in parts], categorical)
+        self._dtype = _target_dtype(dtype, [p.asset for p in parts], categorical)
         self._bands = selected
         stored = [p.asset.nodata for p in parts if p.asset.nodata is not None and not np.isnan(p.asset.nodata)]
-        fill = stored[0] if stored and (dtype is None or self._dtype.kind != "f") else 0
-        recipe = Assembly(selected, _rebased(parts, finest), 1, how, self._dtype, fill, checked)
+        fill = stored[0] if stored and dtype is None else 0
+        recipe = Assembly(selected, _rebased(parts, finest), 1, how, self._dtype, fill)
         self._images = _by_resolution(self.catalog, recipe) if native else {"": recipe}
         self.step = int(np.lcm.reduce([image.ratio for image in self._images.values()]))
+        if (self.catalog.origin % self.step).any() or (native and (self.catalog.shape % self.step).any()):
+            raise GridError(
+                f"these tiles do not start and end on multiples of {self.step}, the native ratio of the bands; tile with such a size"
+            )
 
     # ------------------------------------------------------------------ what it makes
 
@@ -291,28 +295,29 @@ def _resolution_name(catalog: Catalog, ratio: int) -> str:
     return f"_{np.hypot(catalog.affine[0, 1], catalog.affine[0, 4]) * ratio:g}m"
 
 
-def _target_dtype(asked: Any, assets: Sequence[Asset], categorical: bool) -> tuple[Any, bool]:
-    """Return the numpy dtype of the sample, and whether every cast value must be compared."""
+def _target_dtype(asked: Any, assets: Sequence[Asset], categorical: bool) -> np.dtype[Any]:
+    """Return the numpy dtype to read into."""
     stored = sorted({a.dtype for a in assets})
     if categorical:
-        return np.dtype(stored[0]), False
+        if asked not in (DEFAULT_DTYPE, None, torch.int64):
+            raise DtypeError(f"dtype={asked} does not apply to a mask, which is int64; leave it out")
+        return np.dtype(stored[0])
     if asked is None:
         if len(stored) > 1:
             raise DtypeError(
                 f"bands are stored as {', '.join(stored)}; dtype=None needs one stored dtype, choose dtype= or bands="
             )
-        return np.dtype(stored[0]), False
+        return np.dtype(stored[0])
     chosen = torch.float32 if asked is DEFAULT_DTYPE else asked
     if not isinstance(chosen, torch.dtype):
         raise DtypeError(f"dtype={chosen!r} must be a torch dtype, or None for as stored")
     try:
-        target = torch.empty(0, dtype=chosen).numpy().dtype
+        target: np.dtype[Any] = torch.empty(0, dtype=chosen).numpy().dtype
     except TypeError:
         raise DtypeError(f"dtype={chosen} cannot be read into; read float32 and cast the batch") from None
-    if asked is DEFAULT_DTYPE:
-        unfit = [d for d in stored if not np.can_cast(d, target, "safe")]
-        if unfit:
-            raise DtypeError(
-                f"stored {unfit[0]} does not fit float32 exactly; say dtype=torch.float64, dtype=torch.float32 or dtype=None"
-            )
-    return target, target.kind in "iub"
+    unfit = [d for d in stored if not np.can_cast(d, target, "safe")]
+    if asked is DEFAULT_DTYPE and unfit:
+        raise DtypeError(
+            f"stored {unfit[0]} does not fit float32 exactly; say dtype=torch.float64, dtype=torch.float32 or dtype=None"
+        )
+    return target

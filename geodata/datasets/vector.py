@@ -175,7 +175,7 @@ def _catalog(root: str, files: list[str], infos: list[VectorInfo], res: Any, crs
         affine=[tuple(g.transform)[:6] for g in grids],
         shape=[g.shape for g in grids],
         crs=[g.crs for g in grids],
-        columns={
+        extras={
             "path": pa.array([f.replace(os.sep, "/") for f in files], pa.string()),
             "layer": pa.array([i.layer for i in infos], pa.string()),
             "size": pa.array([i.size for i in infos], pa.int64()),
@@ -250,7 +250,8 @@ def _inside(footprint: Footprints, grid: Grid) -> NDArray[np.bool_]:
             xy = project(xy, grid.crs, crs)
         with np.errstate(invalid="ignore"):
             col, row = np.moveaxis(home.colrow(xy), -1, 0)
-            return (col >= 0) & (col <= home.width) & (row >= 0) & (row <= home.height)
+            inside: NDArray[np.bool_] = (col >= 0) & (col <= home.width) & (row >= 0) & (row <= home.height)
+        return inside
 
     if within(edge).all():
         return np.ones(grid.shape, dtype=bool)

@@ -35,8 +35,20 @@ def open_raster(href: str) -> DatasetReader:
         raise ReadError(f"cannot open {href}{hint}: {error}") from None
 
 
+Stamp = tuple[str, int, int]
+"""A file as it was when it was opened: path, time of change in ns, bytes. A file written anew gets a new handle."""
+
+
+def _stamp(href: str) -> Stamp:
+    try:
+        stat = os.stat(href)
+    except OSError:
+        return href, 0, 0  # a URL, or a file that is gone: opening it will say so
+    return href, stat.st_mtime_ns, stat.st_size
+
+
 class HandlePool:
-    """Idle handles by file, oldest closed first.
+    """Idle handles by file and its time of change, oldest closed first.
 
     A handle is taken out while it is read, so two threads never share one. A forked child starts with an empty pool:
     a handle inherited through fork shares its file position with the parent and would return wrong pixels. The
@@ -52,7 +64,7 @@ class HandlePool:
         self.limit = limit
         self._lock = threading.Lock()
         self._pid = os.getpid()
-        self._idle: OrderedDict[str, list[DatasetReader]] = OrderedDict()
+        self._idle: OrderedDict[Stamp, list[DatasetReader]] = OrderedDict()
         self._count = 0
         self._inherited: list[object] = []
 
@@ -60,13 +72,14 @@ class HandlePool:
     def take(self, href: str) -> Iterator[DatasetReader]:
         """Lend a handle; it comes back at the end of the block, or is closed if the block failed."""
         self._leave_parent()
+        stamp = _stamp(href)
         with self._lock:
-            waiting = self._idle.get(href)
+            waiting = self._idle.get(stamp)
             handle = waiting.pop() if waiting else None
             if handle is not None:
                 self._count -= 1
                 if not waiting:
-                    del self._idle[href]
+                    del self._idle[stamp]
         if handle is None:
             handle = open_raster(href)
         try:
@@ -74,13 +87,13 @@ class HandlePool:
         except BaseException:
             handle.close()
             raise
-        self._give_back(href, handle)
+        self._give_back(stamp, handle)
 
-    def _give_back(self, href: str, handle: DatasetReader) -> None:
+    def _give_back(self, stamp: Stamp, handle: DatasetReader) -> None:
         surplus: list[DatasetReader] = []
         with self._lock:
-            self._idle.setdefault(href, []).append(handle)
-            self._idle.move_to_end(href)
+            self._idle.setdefault(stamp, []).append(handle)
+            self._idle.move_to_end(stamp)
             self._count += 1
             while self._count > self.limit:
                 oldest, waiting = next(iter(self._idle.items()))

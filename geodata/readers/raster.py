@@ -16,7 +16,7 @@ from rasterio.windows import Window
 
 from geodata.bands import Band, Bands
 from geodata.crs import as_crs
-from geodata.errors import CRSError, DtypeError, ReadError
+from geodata.errors import CRSError, DtypeError, ReadError, StaleCatalogError
 from geodata.grid import Grid
 from geodata.readers.base import Header, PixelWindow, Raster
 from geodata.readers.pool import handles, open_raster
@@ -46,7 +46,9 @@ def describe(href: str) -> Header:
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         dtypes = set(src.dtypes)
         if len(dtypes) > 1 or "complex" in src.dtypes[0]:
-            raise DtypeError(f"{href}: bands of dtype {', '.join(sorted(dtypes))}; one real dtype per file is supported")
+            raise DtypeError(
+                f"{href}: bands of dtype {', '.join(sorted(dtypes))}; one real dtype per file is supported"
+            )
         alpha = [i for i, c in enumerate(src.colorinterp, 1) if c == ColorInterp.alpha]
         indexes = tuple(i for i in src.indexes if i not in alpha) or tuple(src.indexes)
         bands, named = _bands(src, indexes)
@@ -57,7 +59,9 @@ def describe(href: str) -> Header:
 def _grid(src: DatasetReader, href: str) -> Grid:
     if src.transform.is_identity and (src.gcps[0] or src.rpcs):
         by = f"{len(src.gcps[0])} ground control points" if src.gcps[0] else "rational polynomial coefficients"
-        raise CRSError(f"{href} is georeferenced only by {by}; warp it to a grid first (gdalwarp), then read the result")
+        raise CRSError(
+            f"{href} is georeferenced only by {by}; warp it to a grid first (gdalwarp), then read the result"
+        )
     crs = as_crs(src.crs)
     if crs is not None and (crs.is_engineering or crs.is_vertical):
         raise CRSError(f"{href} has the local CRS {crs.name!r}, which has no place on earth; assign a real CRS or none")
@@ -75,6 +79,20 @@ def _validity(src: DatasetReader, indexes: Sequence[int], dtype: str) -> tuple[s
     if nodata is not None and not np.isnan(nodata) and _representable(nodata, dtype):
         return "nodata", float(nodata)
     return ("nan" if dtype.startswith("float") else "all"), nodata
+
+
+def _check_unchanged(
+    src: DatasetReader, href: str, window: PixelWindow, indexes: Sequence[int], dtype: str | None
+) -> None:
+    """Refuse what GDAL would answer silently: windows outside are stretched, values of other dtypes clipped."""
+    row, col, height, width = window
+    inside = row >= 0 and col >= 0 and row + height <= src.height and col + width <= src.width
+    if inside and max(indexes) <= src.count and dtype in (None, src.dtypes[0]):
+        return
+    raise StaleCatalogError(
+        f"{href} is {src.height} x {src.width} pixels, {src.count} bands, {src.dtypes[0]}; wanted {height} x {width} pixels "
+        f"at row {row}, column {col}, band {max(indexes)}, {dtype or 'any dtype'}: the file changed, scan again"
+    )
 
 
 def _representable(value: float, dtype: str) -> bool:
@@ -135,6 +153,7 @@ def read(
     *,
     validity: str,
     nodata: float | None = None,
+    dtype: str | None = None,
     out: NDArray[Any] | None = None,
 ) -> Raster:
     """Read a window of a raster.
@@ -145,7 +164,7 @@ def read(
         Path or URL; GDAL's virtual file systems work.
     window : (row, column, height, width), pixels, inside the file
     indexes : 1-based bands in the order wanted
-    validity, nodata : as in `Asset`
+    validity, nodata, dtype : as in `Asset`
     out : (len(indexes), height, width) or None
         Filled in place; GDAL casts straight into its dtype.
 
@@ -153,10 +172,13 @@ def read(
     ------
     ReadError
         If pixels cannot be decoded.
+    StaleCatalogError
+        If the file is not the one that was described: the window lies outside, bands are missing, the dtype differs.
     """
     row, col, height, width = window
     where = Window(col, row, width, height)
     with handles.take(href) as src:
+        _check_unchanged(src, href, window, indexes, dtype)
         try:
             data = src.read(list(indexes), window=where, out=out)
             if validity in ("mask", "alpha"):
@@ -164,7 +186,9 @@ def read(
             else:
                 valid = np.ones((height, width), dtype=bool)
         except (RasterioError, OSError) as error:
-            raise ReadError(f"cannot read {width} x {height} pixels at row {row}, column {col} of {href}: {error}") from None
+            raise ReadError(
+                f"cannot read {width} x {height} pixels at row {row}, column {col} of {href}: {error}"
+            ) from None
     if validity == "nodata" and nodata is not None:
         valid = (data != data.dtype.type(nodata)).all(axis=0)
     if data.dtype.kind == "f" and validity != "all":

@@ -6,7 +6,6 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 from rasterio.crs import CRS as RasterioCRS
 from rasterio.enums import Resampling
@@ -14,11 +13,11 @@ from rasterio.errors import RasterioError
 from rasterio.warp import reproject
 
 from geodata.crs import CRS, crs_text, transformer
-from geodata.errors import CRSError, GridError
+from geodata.errors import CRSError, DtypeError, GridError
 from geodata.grid import Grid
 from geodata.readers.base import PixelWindow, Raster
 
-__all__ = ["RESAMPLING", "enlarge", "source_windows", "warp"]
+__all__ = ["RESAMPLING", "enlarge", "pixel_ratio", "source_windows", "warp"]
 
 RESAMPLING = ("nearest", "bilinear", "cubic", "cubic_spline", "lanczos", "average", "mode")
 
@@ -70,44 +69,39 @@ def _blend(data: NDArray[Any], down: tuple[Any, Any, Any], across: tuple[Any, An
     r0, r1, fr = down
     c0, c1, fc = across
     fr, fc = fr.astype(data.dtype)[:, None], fc.astype(data.dtype)
-    rows: NDArray[Any] = data[:, r0] * (1 - fr) + data[:, r1] * fr
-    out: NDArray[Any] = rows[:, :, c0] * (1 - fc) + rows[:, :, c1] * fc
+    # Written so that a constant stays exactly that constant.
+    rows: NDArray[Any] = data[:, r0] + (data[:, r1] - data[:, r0]) * fr
+    out: NDArray[Any] = rows[:, :, c0] + (rows[:, :, c1] - rows[:, :, c0]) * fc
     return out
 
 
-def source_windows(source: Grid, target: Grid, how: str) -> list[PixelWindow]:
+def source_windows(source: Grid, target: Grid, how: str, ratio: tuple[float, float]) -> list[PixelWindow]:
     """Return the pixels of ``source`` that can matter for ``target``: windows (row, column, height, width) inside it.
 
     Usually one; none where the two do not meet; two where the target lies over the seam of a geographic source.
-
-    Raises
-    ------
-    CRSError
-        If either grid has no CRS.
     """
-    if source.crs is None or target.crs is None:
-        raise CRSError("pixels without a CRS cannot be brought onto another grid; read them by item or pixel window")
     steps = np.linspace(0, 1, 21)
     unit = np.stack(np.meshgrid(steps, steps), axis=-1).reshape(-1, 2)
     xy = target.xy(unit * (target.width, target.height))
-    x, y = transformer(target.crs, source.crs).transform(xy[:, 0], xy[:, 1])
+    x, y = transformer(target.crs, source.crs).transform(xy[:, 0], xy[:, 1])  # type: ignore[arg-type]
     finite = np.isfinite(x) & np.isfinite(y)
     if not finite.any():
         return []
     if not finite.all():
         return [(0, 0, source.height, source.width)]
     pixels = source.colrow(np.stack([x, y], axis=-1))
-    if source.crs.is_geographic and not target.crs.is_geographic:
+    if source.crs.is_geographic and not target.crs.is_geographic:  # type: ignore[union-attr]
         pixels = np.concatenate([pixels, _poles(source, target)])
     parts = [pixels]
-    if source.crs.is_geographic:
+    if source.crs.is_geographic:  # type: ignore[union-attr]
         order = np.argsort(pixels[:, 0])
         gaps = np.diff(pixels[order, 0])
         half = 180 / source.res[0]
         if len(gaps) and gaps.max() > half:
             cut = int(np.argmax(gaps)) + 1
             parts = [pixels[order[:cut]], pixels[order[cut:]]]
-    windows = (_window_around(part, source, target, how) for part in parts)
+    reach = np.ceil(_REACH[how] * np.array(ratio)) + 1
+    windows = (_window_around(part, source, reach) for part in parts)
     return [w for w in windows if w is not None]
 
 
@@ -121,22 +115,51 @@ def _poles(source: Grid, target: Grid) -> NDArray[np.float64]:
             (col, row) = target.colrow(place)[0]
             if 0 <= col <= target.width and 0 <= row <= target.height:
                 left, _, right, _ = source.bounds
-                found.append(source.colrow(np.array([[left, latitude], [right, latitude], [(left + right) / 2, latitude]])))
+                found.append(
+                    source.colrow(np.array([[left, latitude], [right, latitude], [(left + right) / 2, latitude]]))
+                )
     return np.concatenate(found)
 
 
-def _window_around(pixels: NDArray[np.float64], source: Grid, target: Grid, how: str) -> PixelWindow | None:
+def _window_around(pixels: NDArray[np.float64], source: Grid, reach: NDArray[np.float64]) -> PixelWindow | None:
     low, high = pixels.min(axis=0), pixels.max(axis=0)
-    span = high - low
-    scale = np.maximum(span / (target.width, target.height), 1.0)
-    # One step between the probes may bulge beyond them; a thousandth of the span is more than any projection bends.
-    margin = np.ceil(_REACH[how] * scale + 0.001 * span) + 1
+    # Between two probes the outline may bulge; a thousandth of the span is more than any projection bends there.
+    margin = reach + 0.001 * (high - low)
     c0, r0 = np.clip(np.floor(low - margin), 0, (source.width, source.height)).astype(int).tolist()
     c1, r1 = np.clip(np.ceil(high + margin), 0, (source.width, source.height)).astype(int).tolist()
     return None if c1 <= c0 or r1 <= r0 else (r0, c0, r1 - r0, c1 - c0)
 
 
-def warp(raster: Raster, source: Grid, target: Grid, how: str, nodata: float | None = None) -> Raster:
+def pixel_ratio(source: Grid, target: Grid) -> tuple[float, float]:
+    """Return how many source pixels lie under one target pixel along x and y, at least 1.
+
+    Taken at the middle of the source, so that it is the same for every window of it: a kernel that widened with the
+    window would make a pixel's value depend on what else is read.
+    """
+    back, there = transformer(source.crs, target.crs), transformer(target.crs, source.crs)  # type: ignore[arg-type]
+    middle = source.xy(np.array([source.width / 2, source.height / 2]))
+    at = target.colrow(np.array(back.transform(*middle)))
+    if not np.isfinite(at).all():
+        at = np.array([target.width / 2, target.height / 2])
+    probes = target.xy(at + np.array([[-0.5, 0], [0.5, 0], [0, -0.5], [0, 0.5]]))
+    x, y = there.transform(probes[:, 0], probes[:, 1])
+    pixels = source.colrow(np.stack([x, y], axis=-1))
+    right, down = pixels[1] - pixels[0], pixels[3] - pixels[2]
+    ratio = np.hypot(right, down)
+    if not np.isfinite(ratio).all():
+        return 1.0, 1.0
+    return max(1.0, float(ratio[0])), max(1.0, float(ratio[1]))
+
+
+def warp(
+    raster: Raster,
+    source: Grid,
+    target: Grid,
+    how: str,
+    *,
+    nodata: float | None = None,
+    ratio: tuple[float, float] = (1.0, 1.0),
+) -> Raster:
     """Resample a raster onto another grid, once.
 
     Parameters
@@ -146,48 +169,70 @@ def warp(raster: Raster, source: Grid, target: Grid, how: str, nodata: float | N
     how : one of `RESAMPLING`
     nodata : float or None
         Where given, each band leaves out its own pixels of this value; else all bands leave out invalid pixels.
+    ratio : from `pixel_ratio`
+        How much the kernel widens when the target is coarser.
 
     Returns
     -------
     Raster
-        The dtype is kept. Invalid pixels never contribute to a value. Coordinates are those of GDAL's approximating
+        The dtype is kept. Unobserved pixels never contribute to a value. Coordinates are those of GDAL's approximating
         transformer, wrong by at most 0.125 px.
+
+    Raises
+    ------
+    CRSError
+        If there is no way between the CRSs.
+    DtypeError
+        If 64-bit integers are too large to pass through floating point exactly.
     """
-    if how not in RESAMPLING:
-        raise GridError(f"resampling {how!r} must be one of {', '.join(RESAMPLING)}")
-    if source.crs is None or target.crs is None:
-        raise CRSError("pixels without a CRS cannot be brought onto another grid; read them by item or pixel window")
     dtype = raster.data.dtype
+    if dtype.kind in "iu" and dtype.itemsize == 8 and raster.data.size:
+        largest = max(abs(int(raster.data.max())), abs(int(raster.data.min())))
+        if largest > 2**53:
+            raise DtypeError(
+                f"64-bit integers up to {largest} cannot be warped exactly; above 2**53 read them on their own grid"
+            )
     exact = np.float32 if dtype.itemsize < 4 or dtype == np.float32 else np.float64
     data = raster.data.astype(exact)
-    if nodata is not None:
-        data[raster.data == dtype.type(nodata)] = np.nan
-    else:
-        data[:, ~raster.valid] = np.nan
-    out = np.full((data.shape[0], *target.shape), np.nan, dtype=exact)
+    missing = np.broadcast_to(~raster.valid, data.shape) if nodata is None else raster.data == dtype.type(nodata)
+    if nodata is not None and dtype.kind == "f":
+        missing = missing | np.isnan(raster.data)
+    data[missing] = np.nan
+    out = np.full((len(data), *target.shape), np.nan, dtype=exact)
+    # GDAL leaves out a pixel of all bands where one is missing; bands that differ in that go one by one.
+    together = len(data) == 1 or bool((missing == missing[0]).all())
+    for some in [slice(None)] if together else [slice(i, i + 1) for i in range(len(data))]:
+        _reproject(data[some], out[some], source, target, how, ratio)
+    lost = np.isnan(out)
+    if dtype.kind in "iu":
+        out = np.rint(np.where(lost, 0, out))
+        if dtype.itemsize < 8:
+            info = np.iinfo(dtype)
+            out = np.clip(out, info.min, info.max)
+    return Raster(out.astype(dtype), ~lost.any(axis=0))
+
+
+def _reproject(
+    data: NDArray[Any], out: NDArray[Any], source: Grid, target: Grid, how: str, ratio: tuple[float, float]
+) -> None:
     try:
-        with rasterio.Env(GDAL_NUM_THREADS="1"):
-            reproject(
-                data,
-                out,
-                src_transform=source.transform,
-                src_crs=_rasterio_crs(source.crs),
-                src_nodata=np.nan,
-                dst_transform=target.transform,
-                dst_crs=_rasterio_crs(target.crs),
-                dst_nodata=np.nan,
-                resampling=Resampling[how],
-            )
+        reproject(
+            data,
+            out,
+            src_transform=source.transform,
+            src_crs=_rasterio_crs(source.crs),  # type: ignore[arg-type]
+            src_nodata=np.nan,
+            dst_transform=target.transform,
+            dst_crs=_rasterio_crs(target.crs),  # type: ignore[arg-type]
+            dst_nodata=np.nan,
+            resampling=Resampling[how],
+            XSCALE=1 / ratio[0],
+            YSCALE=1 / ratio[1],
+        )
     except RasterioError as error:
         raise CRSError(
             f"no way to warp from {crs_text(source.crs)[:40]} to {crs_text(target.crs)[:40]}: {error}"
         ) from None
-    missing = np.isnan(out)
-    valid = ~missing.any(axis=0)
-    if dtype.kind in "iu":
-        info = np.iinfo(dtype)
-        out = np.clip(np.rint(np.where(missing, 0, out)), info.min, info.max)
-    return Raster(out.astype(dtype), valid)
 
 
 @lru_cache(maxsize=256)

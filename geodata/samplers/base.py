@@ -99,6 +99,7 @@ class QuerySampler(Sampler[Query], ABC):
         self._start = 0
         self._done = 0
         self._given = 0
+        self._resumed = False
 
     @property
     @abstractmethod
@@ -115,11 +116,19 @@ class QuerySampler(Sampler[Query], ABC):
         """Text that is equal for two samplers exactly when they yield the same samples."""
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch; the next iteration starts at its beginning."""
+        """Choose the epoch; the next iteration starts at its beginning, or where a state of this epoch was loaded."""
         if epoch < 0:
             raise SamplerError(f"epoch {epoch} must be 0 or above")
+        if self._resumed and epoch == self.epoch:
+            return
         self.epoch = epoch
         self._done = self._given = 0
+        self._resumed = False
+
+    @property
+    def position(self) -> int:
+        """Number of the sample, over all ranks, at which the next iteration starts."""
+        return self._done
 
     def __len__(self) -> int:
         """Samples that this rank yields in the next iteration."""
@@ -128,6 +137,7 @@ class QuerySampler(Sampler[Query], ABC):
     def __iter__(self) -> Iterator[Query]:
         indexes, repeats = self._share()
         self._start, self._done, self._given = self._done, 0, 0
+        self._resumed = False
         for at in range(0, len(indexes), CHUNK):
             part = indexes[at : at + CHUNK]
             flags = repeats[at : at + CHUNK].tolist()
@@ -181,6 +191,7 @@ class QuerySampler(Sampler[Query], ABC):
             )
         self.epoch = int(state["epoch"])
         self._done, self._given = int(state["consumed"]), 0
+        self._resumed = True
 
     @property
     def digest(self) -> str:

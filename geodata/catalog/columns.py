@@ -1,0 +1,125 @@
+"""Checking the columns of a catalog at the border, so that inside they are only ever valid."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from geodata.catalog.footprint import Footprints
+from geodata.crs import CRS, as_crs, crs_text
+from geodata.errors import CatalogError
+
+__all__ = ["RESERVED", "parse", "row_numbers"]
+
+RESERVED = (
+    "key",
+    "tile_of",
+    "geometry",
+    "bbox",
+    "crs",
+    "height",
+    "width",
+    "row_off",
+    "col_off",
+    "affine",
+    "start",
+    "end",
+)
+"""Names of columns that mean something to the catalog or its file."""
+
+
+def parse(
+    key: Sequence[str], affine: Any, shape: Any, crs: Any, time: Any, extras: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return footprints, origin, time and table; see `Catalog.from_columns`."""
+    n = len(key)
+    code, systems = _systems(crs, n)
+    footprints = Footprints(_numbers("affine", affine, (n, 6)), _shapes(shape, n), code, systems)
+    m = footprints.affine
+    flat = np.flatnonzero(m[:, 0] * m[:, 4] - m[:, 1] * m[:, 3] == 0)
+    if not np.isfinite(m).all() or len(flat):
+        row = int(flat[0]) if len(flat) else int(np.flatnonzero(~np.isfinite(m).all(axis=1))[0])
+        raise CatalogError(
+            f"item {key[row]!r} has the transform {m[row].tolist()}; it must be finite and give pixels an area"
+        )
+    times = np.tile([-math.inf, math.inf], (n, 1)) if time is None else _numbers("time", time, (n, 2))
+    late = np.flatnonzero(times[:, 0] > times[:, 1])
+    if len(late):
+        raise CatalogError(f"item {key[late[0]]!r} ends before it starts: {times[late[0]].tolist()} seconds")
+    return {
+        "footprints": footprints,
+        "origin": np.zeros((n, 2), dtype=np.int64),
+        "time": times,
+        "table": _table(key, extras),
+    }
+
+
+def _numbers(name: str, values: Any, shape: tuple[int, int]) -> NDArray[np.float64]:
+    try:
+        array = np.asarray(values, dtype=np.float64).reshape(-1, shape[1]) if shape[0] else np.empty(shape)
+    except (TypeError, ValueError) as error:
+        raise CatalogError(f"{name} must be {shape[0]} rows of {shape[1]} numbers: {error}") from None
+    if array.shape != shape:
+        raise CatalogError(f"{name} has {array.shape[0]} rows, wanted {shape[0]} of {shape[1]} numbers, one per key")
+    return array
+
+
+def _shapes(shape: Any, n: int) -> NDArray[np.int64]:
+    numbers = _numbers("shape", shape, (n, 2))
+    if not (np.isfinite(numbers).all() and (numbers == np.rint(numbers)).all() and (numbers >= 1).all()):
+        raise CatalogError("shape must be whole pixels, height and width of at least 1")
+    return numbers.astype(np.int64)
+
+
+def _systems(crs: Any, n: int) -> tuple[NDArray[np.int32], tuple[CRS | None, ...]]:
+    one = crs is None or isinstance(crs, (str, int)) or hasattr(crs, "to_wkt")
+    many = [crs] * n if one else list(crs)
+    if len(many) != n:
+        raise CatalogError(f"{len(many)} CRSs for {n} keys; give one for all, or one per key")
+    known: dict[Any, CRS | None] = {}
+    for value in many:
+        if value not in known:
+            known[value] = as_crs(value)
+    position = {text: i for i, text in enumerate(dict.fromkeys(crs_text(c) for c in known.values()))}
+    place = {value: position[crs_text(c)] for value, c in known.items()}
+    by_text = {crs_text(c): c for c in known.values()}
+    code = np.array([place[value] for value in many], dtype=np.int32)
+    return code, tuple(by_text[text] for text in position)
+
+
+def _table(key: Sequence[str], extras: Mapping[str, Any]) -> pa.Table:
+    taken = [name for name in extras if name in RESERVED]
+    if taken:
+        raise CatalogError(f"column {taken[0]!r} has a name with a meaning of its own; call it something else")
+    if any(not isinstance(k, str) for k in key):
+        raise CatalogError("keys must be text, one per item")
+    if len(set(key)) != len(key):
+        twice = Counter(key).most_common(1)[0][0]
+        raise CatalogError(
+            f"key {twice!r} stands for more than one item; give a pattern whose item group tells them apart"
+        )
+    try:
+        return pa.table({"key": pa.array(list(key), pa.string()), **dict(extras)})
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise CatalogError(f"columns must have {len(key)} values of one kind each: {error}") from None
+
+
+def row_numbers(rows: Any, n: int) -> NDArray[np.int64]:
+    """Return row numbers from integers, or from a boolean mask of all rows."""
+    array = np.asarray(rows)
+    if array.dtype == bool:
+        if array.shape != (n,):
+            raise CatalogError(f"a mask of {array.shape} values for {n} rows; give one boolean per row")
+        return np.flatnonzero(array)
+    if array.size and array.dtype.kind not in "iu":
+        raise CatalogError(f"rows must be whole numbers or booleans, got {array.dtype}")
+    out = array.astype(np.int64).reshape(-1)
+    if len(out) and (out.min() < -n or out.max() >= n):
+        raise CatalogError(f"row {int(out.max() if out.max() >= n else out.min())} of {n} rows does not exist")
+    return out % n if len(out) else out

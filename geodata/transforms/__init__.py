@@ -1,0 +1,10 @@
+"""Transforms: modules that take a sample or a batch dict and return a new one."""
+
+from __future__ import annotations
+
+from geodata.transforms.base import Transform
+from geodata.transforms.compose import Compose
+from geodata.transforms.geometry import RandomFlip, RandomRotate90
+from geodata.transforms.scale import Normalize, ToFloat
+
+__all__ = ["Compose", "Normalize", "RandomFlip", "RandomRotate90", "ToFloat", "Transform"]

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from importlib import resources
+from numbers import Real
 from typing import Any, overload
 
 import numpy as np
@@ -54,7 +55,7 @@ class Band:
             raise BandsError(f"a band needs a name in text, got {self.name!r}")
         for field in ("wavelength", "fwhm", "gsd"):
             value = getattr(self, field)
-            if value is not None and not (0 < value < math.inf):
+            if value is not None and not (isinstance(value, Real) and 0 < float(value) < math.inf):
                 raise BandsError(f"band {self.name!r}: {field} {value} must be above 0 (nm, nm, m), or None")
 
 
@@ -156,7 +157,7 @@ class Bands:
             If no band has a wavelength, or the nearest is further away than ``tolerance`` nm
             (default: half its FWHM but at least 10 nm, or 50 nm where that is not known).
         """
-        if not 0 < wavelength < math.inf:
+        if not (isinstance(wavelength, Real) and 0 < float(wavelength) < math.inf):
             raise BandsError(f"wavelength {wavelength} must be above 0, in nm")
         distance = np.abs(self.wavelengths - wavelength)
         if not len(distance) or np.isnan(distance).all():
@@ -172,11 +173,11 @@ class Bands:
 
     def select(self, names: Iterable[str | float]) -> Bands:
         """Return the named bands in the given order; a number is a wavelength in nm."""
-        if isinstance(names, str):
-            raise BandsError(f"{names!r} is one text; give a list of names, for example [{names!r}]")
+        if isinstance(names, str) or not isinstance(names, Iterable):
+            raise BandsError(f"{names!r} is no list; give names or wavelengths in a list, for example [{names!r}]")
         names = list(names)
-        if any(isinstance(n, bool) for n in names):
-            raise BandsError(f"{names} are not names or wavelengths")
+        if any(isinstance(n, bool) or not isinstance(n, (str, int, float, np.integer, np.floating)) for n in names):
+            raise BandsError(f"{names} are not all names in text or wavelengths in nm")
         chosen = [self[self.position(n)] if isinstance(n, str) else self.nearest(float(n)) for n in names]
         return Bands(chosen, self.state)
 

@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from geodata.bands import Bands
 from geodata.catalog import Catalog
 from geodata.catalog.overlap import in_time
-from geodata.dataset import Buffers, Dataset, Slots, Spot
+from geodata.catalog.search import joined_rows, nearest_miss
+from geodata.dataset import Dataset
 from geodata.errors import CatalogError, GridError, NoOverlapError, QueryError
 from geodata.interval import Interval
+from geodata.spot import Buffers, Slots, Spot
 
 __all__ = ["JoinedDataset", "SeriesDataset", "join", "series"]
 
@@ -149,7 +151,7 @@ def _fill_paired(dataset: Dataset, row: int, lead: Catalog, spot: Spot, out: Buf
 def join(lead: Dataset, other: Dataset, *, how: str, on: str | None) -> Dataset:
     """Join two datasets; see `Dataset.join`."""
     if on is None:
-        rows = lead.catalog.joined_rows(other.catalog, how)
+        rows = joined_rows(lead.catalog, other.catalog, how)
         if not len(rows):
             raise _apart(lead.catalog, other.catalog, how)
         link = Link(other)
@@ -163,11 +165,11 @@ def join(lead: Dataset, other: Dataset, *, how: str, on: str | None) -> Dataset:
 
 
 def _apart(lead: Catalog, other: Catalog, how: str) -> NoOverlapError:
-    if how == "within" and len(lead.joined_rows(other)):
+    if how == "within" and len(joined_rows(lead, other, "intersects")):
         return NoOverlapError(
             f"none of {len(lead)} items is wholly covered by the other's {len(other)}; how='intersects' asks less"
         )
-    miss = other.nearest_miss(lead.grid(0), lead.interval(0)) if len(lead) else "the leading dataset is empty"
+    miss = nearest_miss(other, lead.grid(0), lead.interval(0)) if len(lead) else "the leading dataset is empty"
     return NoOverlapError(f"no item meets the other dataset; for the first, {lead.key[0]!r}: {miss}")
 
 

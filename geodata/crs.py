@@ -8,7 +8,7 @@ from numbers import Integral
 from typing import Any
 
 from pyproj import CRS, Transformer
-from pyproj.exceptions import CRSError as ProjError
+from pyproj.exceptions import ProjError
 
 from geodata.errors import CRSError
 

@@ -15,38 +15,18 @@ from torch import Tensor
 from geodata.bands import Bands
 from geodata.catalog import Catalog
 from geodata.catalog.columns import row_numbers
+from geodata.catalog.search import nearest_miss
 from geodata.catalog.tiles import tile
 from geodata.crs import CRS, as_crs
 from geodata.errors import CatalogError, CRSError, GridError, KeyClashError, QueryError
 from geodata.grid import Grid, check_res
 from geodata.interval import Interval
 from geodata.place import bounds_in, common_crs, grid_over
-from geodata.query import Query, Window
+from geodata.query import Query
 from geodata.sample import Sample
+from geodata.spot import Buffers, Slots, Spot
 
-__all__ = ["Dataset", "Spot"]
-
-Slots = dict[str, tuple[tuple[int, ...], Any]]
-"""Key -> shape and numpy dtype of what one sample holds."""
-
-Buffers = dict[str, NDArray[Any]]
-"""Key -> array to fill in place."""
-
-
-class Spot:
-    """Where one sample is read: a window of a row, or a grid.
-
-    Parameters
-    ----------
-    grid : Grid of the sample, exact
-    row, window : catalog row and window on its lattice, or None for a query by place
-    time : Interval that rows must meet
-    """
-
-    __slots__ = ("grid", "row", "time", "window")
-
-    def __init__(self, grid: Grid, time: Interval, row: int | None = None, window: Window | None = None) -> None:
-        self.grid, self.time, self.row, self.window = grid, time, row, window
+__all__ = ["Dataset"]
 
 
 class Dataset(torch.utils.data.Dataset[Sample], ABC):
@@ -160,7 +140,7 @@ class Dataset(torch.utils.data.Dataset[Sample], ABC):
     def _fill_found(self, spot: Spot, out: Buffers) -> dict[str, Any]:
         rows = self._under(spot)
         if not len(rows):
-            raise self.catalog.nearest_miss(spot.grid, spot.time)
+            raise nearest_miss(self.catalog, spot.grid, spot.time)
         rest = self._fill_on(spot, out, rows)
         rest.setdefault("key", self.catalog.key[rows[0]])
         return rest

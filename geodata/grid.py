@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from affine import Affine
 
-from geodata.crs import CRS, as_crs, crs_text, same_crs
+from geodata.crs import CRS, as_crs, crs_text, same_crs, transformer
 from geodata.errors import CRSError, GridError
 
 if TYPE_CHECKING:
@@ -100,6 +100,12 @@ class Grid:
             for low, high, step in ((bottom, top, yres), (left, right, xres))
         )
         return cls((height, width), (xres, 0.0, left, 0.0, -yres, top), crs)
+
+    @classmethod
+    def of_box(cls, bounds: Any, crs: Any) -> Grid:
+        """Return a box as a grid of one pixel: a place without a resolution."""
+        left, bottom, right, top = check_bounds(bounds)
+        return cls((1, 1), (right - left, 0.0, left, 0.0, bottom - top, top), crs)
 
     @classmethod
     def from_geobox(cls, geobox: GeoBox) -> Grid:
@@ -194,7 +200,7 @@ class Grid:
         col, row = (float(v) for v in np.rint(pixels[0]))
         h, w = self.shape
         expected = np.array([[col, row], [col + w, row], [col + w, row + h], [col, row + h]])
-        if np.abs(pixels - expected).max() > PIXEL_TOLERANCE * max(1, h, w) ** 0.5:
+        if np.abs(pixels - expected).max() > PIXEL_TOLERANCE:
             return None
         return int(row), int(col)
 
@@ -207,16 +213,17 @@ class Grid:
         res : float, (x, y), or None
             Units of the new CRS per pixel; None keeps the pixel area about the same.
         """
-        if self.crs is None:
-            raise CRSError("a grid without a CRS cannot be placed in another one; give the source a CRS first")
         target = as_crs(crs)
-        if target is None:
-            raise CRSError("to_crs needs a CRS, got none")
-        from odc.geo import resxy_
-
-        xres, yres = (0.0, 0.0) if res is None else check_res(res)
-        resolution: Any = "auto" if res is None else resxy_(xres, -yres)
-        return Grid.from_geobox(self.geobox.to_crs(crs_text(target), resolution=resolution))
+        if self.crs is None or target is None:
+            raise CRSError("to_crs needs a CRS on both sides; a grid without one has no place in another")
+        edge = self.boundary(64)
+        x, y = transformer(self.crs, target).transform(edge[:, 0], edge[:, 1])
+        if not (np.isfinite(x).all() and np.isfinite(y).all()):
+            raise CRSError(f"{self!r} reaches out of the domain of {crs_text(target)[:40]}; take a part of it")
+        if res is None:
+            area = abs(float(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1)))) / 2
+            res = math.sqrt(area / (self.height * self.width))
+        return Grid.from_bounds((x.min(), y.min(), x.max(), y.max()), target, res)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Grid):

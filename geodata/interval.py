@@ -144,7 +144,10 @@ def _seconds(moment: dt.datetime) -> float:
 def _text(seconds: float) -> str:
     if math.isinf(seconds):
         return ".." if seconds > 0 else "-.."
-    moment = dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(seconds=seconds)
+    try:
+        moment = dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(seconds=seconds)
+    except OverflowError:
+        return f"{seconds:.17g} s since 1970"
     text = moment.replace(tzinfo=None).isoformat()
     return text.removesuffix("T00:00:00")
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from geodata.catalog import Catalog
 from geodata.catalog.footprint import project, rings
+from geodata.catalog.search import nearest_miss
 from geodata.crs import CRS, crs_text, same_crs
 from geodata.errors import CRSError, GridError
 from geodata.grid import PIXEL_TOLERANCE, Bounds, Grid, check_bounds, check_res
@@ -57,13 +58,12 @@ def grid_over(catalog: Catalog, bounds: Any, crs: CRS | None, res: Any, when: In
     GridError
         If no resolution is given and the item is in another CRS.
     """
-    left, bottom, right, top = check_bounds(bounds)
     if res is not None:
-        return Grid.from_bounds((left, bottom, right, top), crs, check_res(res))
-    box = Grid((1, 1), (right - left, 0, left, 0, bottom - top, top), crs)
+        return Grid.from_bounds(check_bounds(bounds), crs, check_res(res))
+    box = Grid.of_box(bounds, crs)
     rows = catalog.search(box, time=when)
     if not len(rows):
-        raise catalog.nearest_miss(box, when)
+        raise nearest_miss(catalog, box, when)
     lattice = catalog.grid(int(rows[0]))
     if not same_crs(lattice.crs, crs) or not catalog.lattice:
         raise GridError(

@@ -13,17 +13,18 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from geodata.catalog import columns, parquet, tiles
+from geodata.catalog import parquet, tiles
+from geodata.catalog import search as searching
+from geodata.catalog.columns import parse, row_numbers
 from geodata.catalog.concat import concat
-from geodata.catalog.footprint import Footprints, boxes84, distance_km
-from geodata.catalog.overlap import covered_share, in_time, meet, overlap_in_time
+from geodata.catalog.footprint import Footprints, boxes84
 from geodata.catalog.paths import fields, resolve
 from geodata.catalog.scan import scan
 from geodata.catalog.tree import Tree
-from geodata.crs import CRS, as_crs, crs_text
-from geodata.errors import CatalogError, CRSError, NoOverlapError
-from geodata.grid import Grid, check_bounds
-from geodata.interval import ALWAYS, Interval
+from geodata.crs import CRS, crs_text
+from geodata.errors import CatalogError, CRSError
+from geodata.grid import Grid
+from geodata.interval import Interval
 from geodata.query import Window
 from geodata.readers.base import Asset
 
@@ -89,7 +90,7 @@ class Catalog:
         shape: Any,
         crs: Any,
         time: Any = None,
-        extras: Mapping[str, Any] | None = None,
+        columns: Mapping[str, Any] | None = None,
         assets: Sequence[Asset] = (),
         root: str = "",
         lattice: bool = True,
@@ -103,7 +104,7 @@ class Catalog:
         shape : (N, 2) height, width, pixels
         crs : one CRS or N of them
         time : (N, 2) seconds since 1970 UTC, or None
-        extras : further columns by name, N values each
+        columns : further columns by name, N values each
         assets, root, lattice : as in `Catalog`
 
         Raises
@@ -112,7 +113,7 @@ class Catalog:
             If keys repeat, lengths differ, numbers are not finite, or a column has a name that is taken.
         """
         return cls(
-            **columns.parse(key, affine, shape, crs, time, extras or {}),
+            **parse(key, affine, shape, crs, time, columns or {}),
             assets=tuple(assets),
             root=root,
             lattice=lattice,
@@ -235,7 +236,7 @@ class Catalog:
 
     def take(self, rows: Any) -> Catalog:
         """Return some rows in the order given (integers, or a boolean mask)."""
-        rows = columns.row_numbers(rows, len(self))
+        rows = row_numbers(rows, len(self))
         taken = replace(
             self,
             footprints=self.footprints.take(rows),
@@ -309,17 +310,7 @@ class Catalog:
 
     def coarser(self, ratio: int) -> Catalog:
         """Return the same items on a reference grid with pixels ``ratio`` times as large."""
-        if ratio == 1:
-            return self
-        bad = np.flatnonzero((self.shape % ratio != 0).any(axis=1) | (self.origin % ratio != 0).any(axis=1))
-        if len(bad):
-            raise CatalogError(
-                f"item {self.key[bad[0]]!r} of {self.shape[bad[0]].tolist()} pixels is no multiple of the ratio {ratio}; "
-                "tile with a size that is, or ask for the finer bands too"
-            )
-        fp = self.footprints
-        scaled = replace(fp, affine=fp.affine * [ratio, ratio, 1, ratio, ratio, 1], shape=fp.shape // ratio)
-        return replace(self, footprints=scaled, origin=self.origin // ratio)
+        return tiles.coarser(self, ratio)
 
     # ------------------------------------------------------------------ searching
 
@@ -338,47 +329,11 @@ class Catalog:
         CRSError
             If there is no CRS on either side.
         """
-        target = bounds if isinstance(bounds, Grid) else _box_grid(bounds, crs)
-        rows, _ = self._search(target, Interval.parse(time))
-        return rows
-
-    def _search(self, target: Grid, when: Interval) -> tuple[NDArray[np.int64], Footprints]:
-        self._need_crs()
-        if target.crs is None:
-            raise CRSError("the query has no CRS; say in which CRS the bounds are, for example crs='EPSG:4326'")
-        asked = _footprint(target)
-        rows = self.tree.candidates(boxes84(asked), (when.start, when.end))
-        if len(rows):
-            rows = rows[in_time(self.time[rows], when)]
-        if len(rows):
-            rows = rows[meet(self.footprints.take(rows), asked.take(np.zeros(len(rows), dtype=np.int64)))]
-        return rows, asked
-
-    def nearest_miss(self, target: Grid, when: Interval = ALWAYS) -> NoOverlapError:
-        """Return the error for a query that meets nothing: it names the nearest item and its distance."""
-        size = f"{target.width}x{target.height} at {crs_text(target.crs)[:40]}"
-        left, _, _, top = target.bounds
-        found = f"query {size} ({left:.10g}, {top:.10g}) meets none of {len(self)} items"
-        in_place = self.search(target)
-        if len(in_place):
-            return NoOverlapError(
-                f"{found} in time {when!r}; in place there are {len(in_place)}, the first of {self.interval(int(in_place[0]))!r}"
-            )
-        if not len(self):
-            return NoOverlapError(f"{found}: the catalog is empty")
-        distance = distance_km(self.box84, boxes84(_footprint(target))[0])
-        row = int(np.argmin(distance))
-        return NoOverlapError(f"{found}; nearest is {self.key[row]!r}, {distance[row]:.1f} km away")
+        return searching.search(self, bounds, crs, Interval.parse(time))
 
     def pairs(self, other: Catalog) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return (i, j): row i of this meets row j of the other in area and time; sorted."""
-        self._need_crs()
-        other._need_crs()
-        i, j = other.tree.pairs(self.box84, self.time)
-        keep = overlap_in_time(self.time[i], other.time[j])
-        i, j = i[keep], j[keep]
-        keep = meet(self.footprints.take(i), other.footprints.take(j))
-        return i[keep], j[keep]
+        return searching.pairs(self, other)
 
     def join(self, other: Catalog, how: str = "intersects") -> Catalog:
         """Return the rows that meet a row of the other catalog; this one leads.
@@ -388,18 +343,7 @@ class Catalog:
         how : {"intersects", "within"}
             ``within`` keeps rows that the union of the other's rows covers wholly (to 1e-6 of the area).
         """
-        return self.take(self.joined_rows(other, how))
-
-    def joined_rows(self, other: Catalog, how: str = "intersects") -> NDArray[np.int64]:
-        """Return the rows that `join` would keep."""
-        if how not in ("intersects", "within"):
-            raise CatalogError(f"how={how!r} must be 'intersects' or 'within'")
-        i, j = self.pairs(other)
-        rows, group = np.unique(i, return_inverse=True)
-        if how == "within":
-            share = covered_share(self.footprints.take(i), other.footprints.take(j), group, len(rows))
-            rows = rows[share > 1 - 1e-6]
-        return rows
+        return self.take(searching.joined_rows(self, other, how))
 
     def concat(self, *others: Catalog, reindex: bool = False) -> Catalog:
         """Return the rows of all, in order.
@@ -428,12 +372,6 @@ class Catalog:
         """
         parquet.check_files(self)
 
-    def _need_crs(self) -> None:
-        if not self.has_crs and len(self):
-            raise CRSError(
-                "these items have no CRS, so they cannot be searched by place; use row numbers, or join(on='key')"
-            )
-
     def __getstate__(self) -> dict[str, Any]:
         kept = {f.name for f in fields_of(self)} | {"box84"}
         return {k: v for k, v in self.__dict__.items() if k in kept}
@@ -443,17 +381,3 @@ class Catalog:
         shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
         bands = sum(len(a.bands) for a in self.assets)
         return f"Catalog({len(self)} items, {shown or 'empty'}, {bands} bands in {len(self.assets)} files each)"
-
-
-def _box_grid(bounds: Any, crs: Any) -> Grid:
-    left, bottom, right, top = check_bounds(bounds)
-    system = as_crs(crs)
-    if system is None:
-        raise CRSError("the query has no CRS; say in which CRS the bounds are, for example crs='EPSG:4326'")
-    return Grid((1, 1), (right - left, 0, left, 0, bottom - top, top), system)
-
-
-def _footprint(grid: Grid) -> Footprints:
-    affine = np.array([tuple(grid.transform)[:6]], dtype=np.float64)
-    shape = np.array([grid.shape], dtype=np.int64)
-    return Footprints(affine, shape, np.zeros(1, dtype=np.int32), (grid.crs,))

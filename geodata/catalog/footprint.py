@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from geodata.crs import CRS, CRS84, transformer
 from geodata.errors import CRSError
+from geodata.grid import Grid
 
 __all__ = ["Footprints", "boxes84", "distance_km", "lonlat_parts", "lonlat_polygons", "project", "rings", "unwrapped"]
 
@@ -35,6 +36,12 @@ class Footprints:
     shape: NDArray[np.int64]
     code: NDArray[np.int32]
     crs: tuple[CRS | None, ...]
+
+    @classmethod
+    def of(cls, grid: Grid) -> Footprints:
+        """Return the footprint of one grid."""
+        affine = np.array([tuple(grid.transform)[:6]], dtype=np.float64)
+        return cls(affine, np.array([grid.shape], dtype=np.int64), np.zeros(1, dtype=np.int32), (grid.crs,))
 
     def __len__(self) -> int:
         return len(self.affine)

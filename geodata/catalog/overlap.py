@@ -56,7 +56,8 @@ def _meet_in_one_crs(a: Footprints, b: Footprints, crs: CRS) -> NDArray[np.bool_
         if len(turned):
             first, second = a.take(turned), b.take(turned)
             shared = shapely.intersection(shapely.polygons(rings(first)), shapely.polygons(rings(second) + shift))
-            boxes[turned] = shapely.area(shared) > PIXEL_TOLERANCE * np.minimum(_pixel_area(first), _pixel_area(second))
+            pixel = np.sqrt(np.minimum(_pixel_area(first), _pixel_area(second)))
+            boxes[turned] = shapely.area(shared) > PIXEL_TOLERANCE * pixel * shapely.length(shared) / 2
         out |= boxes
     return out
 
@@ -145,21 +146,40 @@ def covered_share(a: Footprints, b: Footprints, group: NDArray[np.int64], count:
     pieces: list[list[shapely.Geometry]] = [[] for _ in range(count)]
     whole = np.ones(count)
     for i in range(len(a)):
-        one, other = a.take(np.array([i])), b.take(np.array([i]))
-        crs_a, crs_b = a.crs[a.code[i]], b.crs[b.code[i]]
-        if crs_a is None or crs_b is None:
-            continue
-        home = shapely.Polygon(rings(one)[0])
-        piece = _shared(one, crs_a, other, crs_b)[0][0]
-        if piece is None:
-            # The other cannot be drawn in a's CRS, so a is drawn in the other's: wholly inside or not counted.
-            back, _ = _shared(other, crs_b, one, crs_a)
-            alone = project(rings(one, SIDES), crs_a, crs_b)[0]
-            inside = back[0] is not None and back[0].area > (1 - 1e-6) * shapely.Polygon(alone).area
-            piece = home if inside else shapely.Polygon()
-        whole[group[i]] = home.area
-        pieces[group[i]].append(piece)
+        one = a.take(np.array([i]))
+        whole[group[i]] = shapely.Polygon(rings(one)[0]).area
+        pieces[group[i]].append(_piece(one, b.take(np.array([i]))))
     return np.array([shapely.union_all(p).area if p else 0.0 for p in pieces]) / whole
+
+
+def _piece(one: Footprints, other: Footprints) -> shapely.Geometry:
+    """Return the part of one footprint that another covers, in the CRS of the first; nothing if neither CRS can say.
+
+    Cut in the CRS of the larger, as in `meet`, and brought back: what is shared lies within the first footprint.
+    """
+    crs, other_crs = one.crs[one.code[0]], other.crs[other.code[0]]
+    if crs is None or other_crs is None:
+        return shapely.Polygon()
+    if not same_crs(crs, other_crs) and (_ground(one, crs) < _ground(other, other_crs)).all():
+        shared, extent = _shared(other, other_crs, one, crs)
+        if shared[0] is not None:
+            mine = project(rings(one, SIDES), crs, other_crs)
+            mine = lonlat_polygons(mine)[0] if other_crs.is_geographic else shapely.make_valid(shapely.Polygon(mine[0]))
+            if shared[0].area > (1 - 1e-9) * mine.area:
+                return shapely.Polygon(rings(one)[0])
+            dense = shapely.segmentize(shared[0], extent[0] / SIDES)
+            back = shapely.transform(dense, lambda xy: project(xy, other_crs, crs))
+            return shapely.make_valid(_near(back, one) if crs.is_geographic else back)
+    shared, _ = _shared(one, crs, other, other_crs)
+    return shapely.Polygon() if shared[0] is None else shared[0]
+
+
+def _near(geometry: shapely.Geometry, one: Footprints) -> shapely.Geometry:
+    """Turn longitudes to those of a footprint."""
+    middle = rings(one)[0, :, 0].mean()
+    return shapely.transform(
+        geometry, lambda xy: np.column_stack([middle + (xy[:, 0] - middle + 180) % 360 - 180, xy[:, 1]])
+    )
 
 
 def in_time(times: NDArray[np.float64], when: Interval) -> NDArray[np.bool_]:

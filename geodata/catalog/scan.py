@@ -191,7 +191,7 @@ def _columns(
         "shape": [g.shape for g in grids],
         "crs": [g.crs for g in grids],
         "time": [_time(parts[reference]) for parts in items.values()],
-        "extras": _extras(items, slots, reference),
+        "columns": _extras(items, slots, reference),
         "assets": assets,
         "dropped": dropped,
     }

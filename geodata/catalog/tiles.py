@@ -11,12 +11,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from geodata.crs import CRS, crs_text
-from geodata.errors import GridError
+from geodata.errors import CatalogError, GridError
 
 if TYPE_CHECKING:
     from geodata.catalog.catalog import Catalog
 
-__all__ = ["pixel_sizes", "starts", "tile"]
+__all__ = ["coarser", "pixel_sizes", "starts", "tile"]
 
 _GROUND = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(m|km)\s*$")
 
@@ -124,3 +124,18 @@ def _blocks(catalog: Catalog, parent: NDArray[np.int64], at: NDArray[np.int64], 
     table = pa.table({"key": pa.array(keys, pa.string()), **columns, "tile_of": origin})
     footprints = replace(taken.footprints, affine=m, shape=shape)
     return replace(taken, footprints=footprints, origin=taken.origin + at, table=table)
+
+
+def coarser(catalog: Catalog, ratio: int) -> Catalog:
+    """Return the same items with reference pixels ``ratio`` times as large; see `Catalog.coarser`."""
+    if ratio == 1:
+        return catalog
+    bad = np.flatnonzero((catalog.shape % ratio != 0).any(axis=1) | (catalog.origin % ratio != 0).any(axis=1))
+    if len(bad):
+        raise CatalogError(
+            f"item {catalog.key[bad[0]]!r} of {catalog.shape[bad[0]].tolist()} pixels is no multiple of the ratio {ratio}; "
+            "tile with a size that is, or ask for the finer bands too"
+        )
+    fp = catalog.footprints
+    scaled = replace(fp, affine=fp.affine * [ratio, ratio, 1, ratio, ratio, 1], shape=fp.shape // ratio)
+    return replace(catalog, footprints=scaled, origin=catalog.origin // ratio)

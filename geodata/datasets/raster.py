@@ -16,12 +16,13 @@ from geodata.assembly import Assembly, Part, parts_of
 from geodata.bands import Bands
 from geodata.catalog import Catalog
 from geodata.crs import same_crs
-from geodata.dataset import Buffers, Dataset, Slots, Spot
+from geodata.dataset import Dataset
 from geodata.datasets.classes import class_names
 from geodata.errors import BandsError, CatalogError, DtypeError, GridError
 from geodata.grid import Grid
 from geodata.readers.base import Asset
 from geodata.sample import IGNORE
+from geodata.spot import Buffers, Slots, Spot
 
 __all__ = ["RasterDataset"]
 

@@ -16,7 +16,7 @@ from geodata.catalog import Catalog
 from geodata.catalog.footprint import Footprints, project, rings
 from geodata.catalog.paths import find_files
 from geodata.crs import as_crs, same_crs
-from geodata.dataset import Buffers, Dataset, Slots, Spot
+from geodata.dataset import Dataset
 from geodata.datasets.classes import class_names
 from geodata.errors import CatalogError, DtypeError, NoFilesError
 from geodata.grid import Grid, check_res
@@ -24,6 +24,7 @@ from geodata.readers.base import Asset
 from geodata.readers.rasterize import boxes_on, burn, instances_on
 from geodata.readers.vector import Features, VectorInfo, describe_layer, features_on, label_codes, open_layer
 from geodata.sample import IGNORE
+from geodata.spot import Buffers, Slots, Spot
 
 __all__ = ["VectorDataset"]
 
@@ -175,7 +176,7 @@ def _catalog(root: str, files: list[str], infos: list[VectorInfo], res: Any, crs
         affine=[tuple(g.transform)[:6] for g in grids],
         shape=[g.shape for g in grids],
         crs=[g.crs for g in grids],
-        extras={
+        columns={
             "path": pa.array([f.replace(os.sep, "/") for f in files], pa.string()),
             "layer": pa.array([i.layer for i in infos], pa.string()),
             "size": pa.array([i.size for i in infos], pa.int64()),
@@ -195,12 +196,11 @@ def _lattice(info: VectorInfo, res: Any, crs: Any) -> Grid:
     # A single point, or a line along an axis, still lies somewhere.
     pad = 1e-9 * max(abs(left), abs(bottom), abs(right), abs(top), 1.0)
     right, top = max(right, left + pad), max(top, bottom + pad)
-    box = Grid((1, 1), (right - left, 0, left, 0, bottom - top, top), info.crs)
+    box = Grid.of_box((left, bottom, right, top), info.crs)
     target = as_crs(crs)
     if target is not None and not same_crs(target, info.crs):
-        corners = project(rings(_one(box), 16), info.crs, target)[0]
-        (left, bottom), (right, top) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
-        box = Grid((1, 1), (right - left, 0, left, 0, bottom - top, top), target)
+        corners = project(rings(Footprints.of(box), 16), info.crs, target)[0]
+        box = Grid.of_box((*corners.min(axis=0), *corners.max(axis=0)), target)
     return box if res is None else Grid.from_bounds(box.bounds, box.crs, check_res(res))
 
 
@@ -231,11 +231,6 @@ def _codes(
             f"{len(unknown)} labels of column {label!r} are not in classes, first {unknown[0]!r}; add them"
         )
     return codes, names
-
-
-def _one(grid: Grid) -> Footprints:
-    affine = np.array([tuple(grid.transform)[:6]])
-    return Footprints(affine, np.array([grid.shape]), np.zeros(1, dtype=np.int32), (grid.crs,))
 
 
 def _inside(footprint: Footprints, grid: Grid) -> NDArray[np.bool_]:

@@ -1,0 +1,5 @@
+"""``python -m geodata`` is the ``geodata`` command."""
+
+from geodata.cli import main
+
+main()

@@ -119,7 +119,9 @@ def row_numbers(rows: Any, n: int) -> NDArray[np.int64]:
         return np.flatnonzero(array)
     if array.size and array.dtype.kind not in "iu":
         raise CatalogError(f"rows must be whole numbers or booleans, got {array.dtype}")
-    out = array.astype(np.int64).reshape(-1)
+    if array.ndim != 1:
+        raise CatalogError(f"rows must be a list of numbers, got an array of shape {array.shape}")
+    out = array.astype(np.int64)
     if len(out) and (out.min() < -n or out.max() >= n):
         raise CatalogError(f"row {int(out.max() if out.max() >= n else out.min())} of {n} rows does not exist")
     return out % n if len(out) else out

@@ -30,7 +30,7 @@ def concat(catalogs: Sequence[Catalog], *, reindex: bool) -> Catalog:
         raise CatalogError("items with pixels and items with a footprint only do not share a catalog")
     _check_bands(catalogs, reindex)
     root = _common_root([c.root for c in catalogs if len(c)] or [first.root])
-    if all(c.assets == first.assets for c in catalogs):
+    if all([(a.kind, a.href) for a in c.assets] == [(a.kind, a.href) for a in first.assets] for c in catalogs):
         assets, tables = first.assets, [_rebased(c, root) for c in catalogs]
     else:
         assets, tables = _side_by_side(catalogs, root)
@@ -86,10 +86,9 @@ def _side_by_side(catalogs: Sequence[Catalog], root: str) -> tuple[tuple[Asset, 
         table = _without_paths(catalog)
         used: set[int] = set()
         for asset in catalog.assets:
-            kind = replace(asset, href="")
-            slot = next((i for i, s in enumerate(slots) if s == kind and i not in used), len(slots))
+            slot = next((i for i, s in enumerate(slots) if s.kind == asset.kind and i not in used), len(slots))
             if slot == len(slots):
-                slots.append(kind)
+                slots.append(asset)
             used.add(slot)
             table = table.append_column(f"path_{slot}", pa.array(_paths(catalog, asset, root), pa.string()))
             suffix = asset.href.removeprefix("{path").removesuffix("}")

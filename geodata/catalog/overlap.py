@@ -95,6 +95,12 @@ def _meet_in_two(a: Footprints, b: Footprints, crs_a: CRS, crs_b: CRS) -> NDArra
             sliver = EDGE_ERROR * extent[known] * shapely.length(found) / 2
             out[rows[known]] = shapely.area(found) > sliver
             left[rows[known]] = False
+            if usual:
+                torn = np.flatnonzero(np.isnan(extent))
+                left[rows[torn]] = False
+                out[rows[torn]] = _sampled(home.take(rows[torn]), home_crs, guest.take(rows[torn]), guest_crs).any(
+                    axis=1
+                )
     return out
 
 
@@ -110,7 +116,8 @@ def _shared(
     """Return what home[i] and guest[i] share, in home's CRS, and guest's extent there.
 
     None where the guest cannot be expressed: it leaves the domain of the CRS, or reaches a pole in longitude and
-    latitude, where an outline of points does not bound it.
+    latitude, where an outline of points does not bound it. The extent is then NaN if the guest lies wholly outside the
+    domain, is torn at a seam, or lies around the antipode, where its outline encloses what it does not hold.
     """
     outline = rings(guest, SIDES) if same_crs(crs, guest_crs) else project(rings(guest, SIDES), guest_crs, crs)
     good = np.isfinite(outline).all(axis=(1, 2))
@@ -118,7 +125,7 @@ def _shared(
         with np.errstate(invalid="ignore"):
             good &= np.abs(outline[..., 1]).max(axis=1) < 89.9
     out = np.full(len(home), None, dtype=object)
-    extent = np.zeros(len(home))
+    extent = np.where(np.isfinite(outline[..., 0]).any(axis=1), 0.0, np.nan)
     rows = np.flatnonzero(good)
     if not len(rows):
         return out, extent
@@ -133,7 +140,55 @@ def _shared(
         out[rows] = shapely.intersection(own, guests)
     west, south, east, north = shapely.bounds(guests).T
     extent[rows] = np.maximum(east - west, north - south)
+    inverted = rows[~_holds(guest.take(rows), guest_crs, out[rows], crs)]
+    out[inverted], extent[inverted] = None, np.nan
     return out, extent
+
+
+def _holds(fp: Footprints, fp_crs: CRS, pieces: NDArray[np.object_], crs: CRS) -> NDArray[np.bool_]:
+    """Return (N,) whether a point of each piece lies in its footprint; True for pieces without area."""
+    out = np.ones(len(fp), dtype=bool)
+    some = np.flatnonzero(shapely.area(pieces) > 0)
+    if len(some) and not same_crs(crs, fp_crs):
+        points = shapely.get_coordinates(shapely.point_on_surface(pieces[some]))
+        out[some] = _inside(fp.take(some), project(points, crs, fp_crs)[:, None], fp_crs, slack=0.01)[:, 0]
+    return out
+
+
+def _sampled(home: Footprints, crs: CRS, guest: Footprints, guest_crs: CRS) -> NDArray[np.bool_]:
+    """Return (N, 81) which of 9 x 9 points of the guest lie in home: for guests whose outline says nothing there.
+
+    It has no point in the CRS of home, is torn at a seam of it, or lies around the antipode and encloses what it does
+    not hold.
+    """
+    if not len(home):
+        return np.empty((0, 81), dtype=bool)
+    t = (np.arange(9) + 0.5) / 9
+    unit = np.stack(np.meshgrid(t, t), axis=-1).reshape(-1, 2)
+    m = guest.affine
+    at = unit[None] * guest.shape[:, None, ::-1]
+    x = m[:, 0, None] * at[..., 0] + m[:, 1, None] * at[..., 1] + m[:, 2, None]
+    y = m[:, 3, None] * at[..., 0] + m[:, 4, None] * at[..., 1] + m[:, 5, None]
+    return _inside(home, project(np.stack([x, y], axis=-1), guest_crs, crs), crs)
+
+
+def _inside(fp: Footprints, xy: NDArray[np.float64], crs: CRS, slack: float = 0.0) -> NDArray[np.bool_]:
+    """Return (N, P) which points (N, P, 2) lie in their footprint, also a turn of longitude away."""
+    m = fp.affine.T[:, :, None]
+    height, width = fp.shape[:, 0, None], fp.shape[:, 1, None]
+    det = m[0] * m[4] - m[1] * m[3]
+    out = np.zeros(xy.shape[:2], dtype=bool)
+    for turn in TURNS if crs.is_geographic else (0.0,):
+        with np.errstate(invalid="ignore"):
+            x, y = xy[..., 0] + turn - m[2], xy[..., 1] - m[5]
+            col, row = (m[4] * x - m[1] * y) / det, (m[0] * y - m[3] * x) / det
+            out |= (
+                (col > -slack * width)
+                & (col < (1 + slack) * width)
+                & (row > -slack * height)
+                & (row < (1 + slack) * height)
+            )
+    return out
 
 
 def covered_share(a: Footprints, b: Footprints, group: NDArray[np.int64], count: int) -> NDArray[np.float64]:
@@ -162,13 +217,17 @@ def _piece(one: Footprints, other: Footprints) -> shapely.Geometry:
         return shapely.Polygon()
     if not same_crs(crs, other_crs) and (_ground(one, crs) < _ground(other, other_crs)).all():
         shared, extent = _shared(other, other_crs, one, crs)
+        if shared[0] is None and _sampled(other, other_crs, one, crs).all():
+            return shapely.Polygon(rings(one)[0])
         if shared[0] is not None:
-            mine = project(rings(one, SIDES), crs, other_crs)
-            mine = lonlat_polygons(mine)[0] if other_crs.is_geographic else shapely.make_valid(shapely.Polygon(mine[0]))
-            if shared[0].area > (1 - 1e-9) * mine.area:
+            ring = project(rings(one, SIDES), crs, other_crs)
+            whole = (
+                lonlat_polygons(ring)[0] if other_crs.is_geographic else shapely.make_valid(shapely.Polygon(ring[0]))
+            )
+            if shared[0].area > (1 - 1e-9) * whole.area:
                 return shapely.Polygon(rings(one)[0])
             dense = shapely.segmentize(shared[0], extent[0] / SIDES)
-            back = shapely.transform(dense, lambda xy: project(xy, other_crs, crs))
+            back: shapely.Geometry = shapely.transform(dense, lambda xy: project(xy, other_crs, crs))
             return shapely.make_valid(_near(back, one) if crs.is_geographic else back)
     shared, _ = _shared(one, crs, other, other_crs)
     return shapely.Polygon() if shared[0] is None else shared[0]

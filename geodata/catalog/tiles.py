@@ -21,13 +21,14 @@ __all__ = ["coarser", "pixel_sizes", "starts", "tile"]
 _GROUND = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(m|km)\s*$")
 
 
-def pixel_sizes(catalog: Catalog, size: Any) -> NDArray[np.int64]:
+def pixel_sizes(catalog: Catalog, size: Any, what: str = "size") -> NDArray[np.int64]:
     """Return (N, 2) height and width in pixels of each row's lattice for a size as people write it.
 
     Parameters
     ----------
     size : int, (height, width), or text such as ``"2560m"`` or ``"2.5km"``
         Ground sizes are rounded to whole pixels of each row.
+    what : what a message calls it
 
     Raises
     ------
@@ -39,7 +40,7 @@ def pixel_sizes(catalog: Catalog, size: Any) -> NDArray[np.int64]:
     if isinstance(size, str):
         match = _GROUND.match(size)
         if match is None:
-            raise GridError(f"size {size!r} must be a number of pixels, or a ground size such as '2560m'")
+            raise GridError(f"{what} {size!r} must be a number of pixels, or a ground size such as '2560m'")
         metres = float(match[1]) * (1000.0 if match[2] == "km" else 1.0)
         code = catalog.footprints.code
         units = {c: _metres_per_unit(catalog.footprints.crs[c]) for c in np.unique(code).tolist()}
@@ -50,11 +51,11 @@ def pixel_sizes(catalog: Catalog, size: Any) -> NDArray[np.int64]:
     else:
         given = np.asarray(size)
         if given.shape not in ((), (2,)) or given.dtype.kind not in "iu":
-            raise GridError(f"size {size!r} must be whole pixels, (height, width), or a ground size such as '2560m'")
+            raise GridError(f"{what} {size!r} must be whole pixels, (height, width), or a ground size such as '2560m'")
         pair = np.broadcast_to(given, (2,))
         pixels = np.broadcast_to(pair.astype(np.int64), (len(catalog), 2))
     if (pixels < 1).any():
-        raise GridError(f"size {size!r} gives {pixels.min()} pixels; it must be at least 1")
+        raise GridError(f"{what} {size!r} gives {pixels.min()} pixels; it must be at least 1")
     return pixels
 
 
@@ -90,7 +91,7 @@ def tile(
     if edge not in ("keep", "drop"):
         raise GridError(f"edge={edge!r} must be 'keep' or 'drop'")
     sizes = pixel_sizes(catalog, size)
-    steps = sizes if stride is None else pixel_sizes(catalog, stride)
+    steps = sizes if stride is None else pixel_sizes(catalog, stride, "stride")
     for what, values in (("size", sizes), ("stride", steps)):
         odd = values[(values % multiple != 0).any(axis=1)]
         if len(odd):
@@ -128,6 +129,8 @@ def _blocks(catalog: Catalog, parent: NDArray[np.int64], at: NDArray[np.int64], 
 
 def coarser(catalog: Catalog, ratio: int) -> Catalog:
     """Return the same items with reference pixels ``ratio`` times as large; see `Catalog.coarser`."""
+    if not isinstance(ratio, int) or ratio < 1:
+        raise CatalogError(f"ratio {ratio!r} must be a whole number of at least 1")
     if ratio == 1:
         return catalog
     bad = np.flatnonzero((catalog.shape % ratio != 0).any(axis=1) | (catalog.origin % ratio != 0).any(axis=1))

@@ -63,6 +63,11 @@ class Asset:
     nodata: float | None = None
     validity: str = "all"
 
+    @property
+    def kind(self) -> tuple[Any, ...]:
+        """What two assets have in common that differ only in where their files are; NaN is the same nodata as NaN."""
+        return self.bands, self.indexes, self.ratio, self.dtype, repr(self.nodata), self.validity
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON; `from_dict` takes it back."""
         return {

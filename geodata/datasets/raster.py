@@ -124,8 +124,9 @@ class RasterDataset(Dataset):
         self._bands = selected
         stored = [p.asset.nodata for p in parts if p.asset.nodata is not None and not np.isnan(p.asset.nodata)]
         fill = stored[0] if stored and dtype is None else 0
-        recipe = Assembly(selected, _rebased(parts, finest), 1, how, self._dtype, fill)
-        self._images = _by_resolution(self.catalog, recipe) if native else {"": recipe}
+        parts = _rebased(parts, finest)
+        groups = _by_resolution(self.catalog, selected, parts) if native else {"": (selected, parts, 1)}
+        self._images = {s: Assembly(b, p, ratio, how, self._dtype, fill) for s, (b, p, ratio) in groups.items()}
         self.step = int(np.lcm.reduce([image.ratio for image in self._images.values()]))
         if (self.catalog.origin % self.step).any() or (native and (self.catalog.shape % self.step).any()):
             raise GridError(
@@ -186,7 +187,8 @@ class RasterDataset(Dataset):
         for image, data, valid in self._targets(out):
             target = spot.grid if image.ratio == 1 else spot.grid.coarser(image.ratio)
             image.read_grid(self.catalog, found.tolist(), target, data, valid)
-        return self._rest(spot, out, self.catalog.key[found[0]] if len(found) else "")
+        top = self.catalog.key[found[0]] if len(found) else ""
+        return {"key": top, **self._rest(spot, out, top)}
 
     def _targets(self, out: Buffers) -> Iterator[tuple[Assembly, NDArray[Any], NDArray[np.bool_]]]:
         """Images and the arrays to read them into. Stored class numbers wait beside the mask until `_rest`."""
@@ -277,15 +279,16 @@ def _rebased(parts: Sequence[Part], finest: int) -> tuple[Part, ...]:
     return tuple(replace(p, asset=replace(p.asset, ratio=p.asset.ratio // finest)) for p in parts)
 
 
-def _by_resolution(catalog: Catalog, recipe: Assembly) -> dict[str, Assembly]:
-    """Return one recipe per resolution, by key suffix."""
+def _by_resolution(
+    catalog: Catalog, bands: Bands, parts: Sequence[Part]
+) -> dict[str, tuple[Bands, tuple[Part, ...], int]]:
+    """Return bands, parts and ratio of one image per resolution, by key suffix."""
     images = {}
-    for ratio in sorted({p.asset.ratio for p in recipe.parts}):
-        mine = [p for p in recipe.parts if p.asset.ratio == ratio]
+    for ratio in sorted({p.asset.ratio for p in parts}):
+        mine = [p for p in parts if p.asset.ratio == ratio]
         channels = sorted(c for p in mine for c in p.channels)
         moved = tuple(replace(p, channels=tuple(channels.index(c) for c in p.channels)) for p in mine)
-        bands = recipe.bands.select(recipe.bands[c].name for c in channels)
-        images[_resolution_name(catalog, ratio)] = replace(recipe, bands=bands, parts=moved, ratio=ratio)
+        images[_resolution_name(catalog, ratio)] = Bands(bands[c] for c in channels), moved, ratio
     return images
 
 

@@ -190,7 +190,9 @@ def read(
                 f"cannot read {width} x {height} pixels at row {row}, column {col} of {href}: {error}"
             ) from None
     if validity == "nodata" and nodata is not None:
-        valid = (data != data.dtype.type(nodata)).all(axis=0)
+        # The value as the file can hold it: a header may say -9999.1 of float32 pixels.
+        stored = np.dtype(dtype).type(nodata) if dtype is not None else nodata
+        valid = (data != data.dtype.type(stored)).all(axis=0)
     if data.dtype.kind == "f" and validity != "all":
         valid &= ~np.isnan(data).any(axis=0)
     return Raster(data, valid)

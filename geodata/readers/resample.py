@@ -60,9 +60,11 @@ def enlarge(raster: Raster, ratio: int, offset: tuple[int, int], shape: tuple[in
 
 
 def _taps(n: int, offset: int, ratio: int, size: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
-    centre = (np.arange(n) + offset + 0.5) / ratio - 0.5
-    low = np.floor(centre).astype(np.intp)
-    return np.clip(low, 0, size - 1), np.clip(low + 1, 0, size - 1), centre - low
+    # From the integer phase, so that a pixel's weights do not depend on where the block starts.
+    pixel, phase = np.divmod(np.arange(n) + offset, ratio)
+    beside = (2 * phase + 1) / (2 * ratio) - 0.5
+    low = np.where(beside < 0, pixel - 1, pixel)
+    return np.clip(low, 0, size - 1), np.clip(low + 1, 0, size - 1), np.where(beside < 0, beside + 1, beside)
 
 
 def _blend(data: NDArray[Any], down: tuple[Any, Any, Any], across: tuple[Any, Any, Any]) -> NDArray[Any]:

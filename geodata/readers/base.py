@@ -11,13 +11,25 @@ from numpy.typing import NDArray
 from geodata.bands import Bands
 from geodata.grid import Grid
 
-__all__ = ["VALIDITY", "Asset", "Header", "PixelWindow", "Raster"]
+__all__ = ["VALIDITY", "Asset", "Header", "PixelWindow", "Raster", "stored_nodata"]
 
 VALIDITY = ("all", "nodata", "mask", "alpha", "nan")
 """How a file says which pixels were observed: always; by a value; by a mask band; by an alpha band; by NaN."""
 
 PixelWindow = tuple[int, int, int, int]
 """row, column, height, width in pixels of a file, wholly inside it."""
+
+
+def stored_nodata(nodata: float | None, dtype: Any) -> Any:
+    """Return a nodata value as pixels of a dtype hold it, None if they cannot: a header may say -9999.1, or -1 of uint8."""
+    kind = np.dtype(dtype)
+    if nodata is None or np.isnan(nodata):
+        return None
+    if kind.kind == "f":
+        return kind.type(nodata)
+    info = np.iinfo(kind)
+    fits = float(nodata).is_integer() and info.min <= nodata <= info.max
+    return kind.type(int(nodata)) if fits else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from geodata.bands import Band, Bands
 from geodata.crs import as_crs
 from geodata.errors import CRSError, DtypeError, ReadError, StaleCatalogError
 from geodata.grid import Grid
-from geodata.readers.base import Header, PixelWindow, Raster
+from geodata.readers.base import Header, PixelWindow, Raster, stored_nodata
 from geodata.readers.pool import handles, open_raster
 
 __all__ = ["EXTENSIONS", "describe", "read"]
@@ -76,7 +76,7 @@ def _validity(src: DatasetReader, indexes: Sequence[int], dtype: str) -> tuple[s
         return "alpha", nodata
     if any(MaskFlags.per_dataset in f for f in flags) or len(nodatas) > 1:
         return "mask", nodata
-    if nodata is not None and not np.isnan(nodata) and _representable(nodata, dtype):
+    if nodata is not None and not np.isnan(nodata) and stored_nodata(nodata, dtype) is not None:
         return "nodata", float(nodata)
     return ("nan" if dtype.startswith("float") else "all"), nodata
 
@@ -93,13 +93,6 @@ def _check_unchanged(
         f"{href} is {src.height} x {src.width} pixels, {src.count} bands, {src.dtypes[0]}; wanted {height} x {width} pixels "
         f"at row {row}, column {col}, band {max(indexes)}, {dtype or 'any dtype'}: the file changed, scan again"
     )
-
-
-def _representable(value: float, dtype: str) -> bool:
-    if dtype.startswith("float"):
-        return True
-    info = np.iinfo(dtype)
-    return float(value).is_integer() and info.min <= value <= info.max
 
 
 def _bands(src: DatasetReader, indexes: Sequence[int]) -> tuple[Bands, bool]:
@@ -189,10 +182,9 @@ def read(
             raise ReadError(
                 f"cannot read {width} x {height} pixels at row {row}, column {col} of {href}: {error}"
             ) from None
-    if validity == "nodata" and nodata is not None:
-        # The value as the file can hold it: a header may say -9999.1 of float32 pixels.
-        stored = np.dtype(dtype).type(nodata) if dtype is not None else nodata
-        valid = (data != data.dtype.type(stored)).all(axis=0)
+    missing = stored_nodata(nodata, dtype or data.dtype) if validity == "nodata" else None
+    if missing is not None:
+        valid = (data != data.dtype.type(missing)).all(axis=0)
     if data.dtype.kind == "f" and validity != "all":
         valid &= ~np.isnan(data).any(axis=0)
     return Raster(data, valid)

@@ -15,7 +15,7 @@ from rasterio.warp import reproject
 from geodata.crs import CRS, crs_text, transformer
 from geodata.errors import CRSError, DtypeError, GridError
 from geodata.grid import Grid
-from geodata.readers.base import PixelWindow, Raster
+from geodata.readers.base import PixelWindow, Raster, stored_nodata
 
 __all__ = ["RESAMPLING", "enlarge", "pixel_ratio", "source_windows", "warp"]
 
@@ -196,8 +196,9 @@ def warp(
             )
     exact = np.float32 if dtype.itemsize < 4 or dtype == np.float32 else np.float64
     data = raster.data.astype(exact)
-    missing = np.broadcast_to(~raster.valid, data.shape) if nodata is None else raster.data == dtype.type(nodata)
-    if nodata is not None and dtype.kind == "f":
+    value = stored_nodata(nodata, dtype)
+    missing = np.broadcast_to(~raster.valid, data.shape) if value is None else raster.data == value
+    if value is not None and dtype.kind == "f":
         missing = missing | np.isnan(raster.data)
     data[missing] = np.nan
     out = np.full((len(data), *target.shape), np.nan, dtype=exact)

@@ -102,7 +102,8 @@ class Transform(nn.Module):
 
     if TYPE_CHECKING:  # nn.Module types its call as Any
 
-        def __call__(self, batch: Mapping[str, Any], draws: Draws | None = None) -> dict[str, Any]: ...
+        def __call__(self, batch: Mapping[str, Any], draws: Draws | None = None) -> dict[str, Any]:
+            """Return a new sample or batch dict; see `forward`."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

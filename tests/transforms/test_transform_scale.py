@@ -221,6 +221,7 @@ def test_normalising_twice_is_refused() -> None:
         (lambda: T.Normalize(), "mean must say which value is of which band"),
         (lambda: T.Normalize(mean={"a": 1}), "std must say which value is of which band"),
         (lambda: ANY.Normalize(mean=[1.0], std=[1.0]), "an order of bands is never assumed"),
+        (lambda: ANY.Normalize(mean=["a"], std=["a"]), "an order of bands is never assumed"),
         (lambda: T.Normalize(mean={}, std={}), "mean must say which value is of which band"),
         (lambda: T.Normalize({"mean": {"a": 1}}), "stats must be {'mean'"),
         (lambda: T.Normalize({"mean": {"a": 1}, "std": {"a": 1}}, std={"a": 1}), "either stats, or mean= and std="),

@@ -16,7 +16,7 @@ from geodata.grid import Grid
 from geodata.query import Window
 from geodata.readers.base import Asset, PixelWindow, Raster
 from geodata.readers.raster import read
-from geodata.readers.resample import RESAMPLING, enlarge, pixel_ratio, source_windows, warp
+from geodata.readers.resample import RESAMPLING, enlarge, pixel_ratio, source_windows, touching, warp
 
 __all__ = ["Assembly", "Part", "parts_of"]
 
@@ -77,28 +77,37 @@ class Assembly:
     # ------------------------------------------------------------------ a window of one item
 
     def read_window(
-        self, catalog: Catalog, row: int, window: Window, image: NDArray[Any], valid: NDArray[np.bool_]
+        self,
+        catalog: Catalog,
+        row: int,
+        window: Window,
+        image: NDArray[Any],
+        valid: NDArray[np.bool_],
+        inside: Grid | None = None,
     ) -> None:
-        """Fill ``image`` (C, h, w) and ``valid`` (h, w) with a window of one row; outside the row nothing is observed."""
+        """Fill ``image`` (C, h, w) and ``valid`` (h, w) with a window of one row.
+
+        Outside the row, and outside of ``inside`` (a grid on the row's lattice), nothing is observed.
+        """
         r, c, h, w = window
-        rows, cols = catalog.shape[row].tolist()
-        block = (max(r, 0), max(c, 0), min(r + h, rows), min(c + w, cols))
+        limits = _limits(catalog, row, inside)
+        block = (max(r, limits[0]), max(c, limits[1]), min(r + h, limits[2]), min(c + w, limits[3]))
         if block[2] <= block[0] or block[3] <= block[1]:
             valid[:] = False
             image[:] = self.fill
             return
-        inside = tuple(
+        within = tuple(
             slice((low - start) // self.ratio, -(-(high - start) // self.ratio))
             for low, high, start in ((block[0], block[2], r), (block[1], block[3], c))
         )
         valid[:] = False
-        valid[inside] = True
-        seen = valid[inside]
+        valid[within] = True
+        seen = valid[within]
         present = self._present(catalog, row)
         if present is None:
             seen[:] = False
         for part, href in present or []:
-            self._read_part(catalog, row, part, href, block, image[(slice(None), *inside)], seen)
+            self._read_part(catalog, row, part, href, block, limits, image[(slice(None), *within)], seen)
         if not valid.all():
             image[:, ~valid] = self.fill
 
@@ -116,11 +125,12 @@ class Assembly:
         part: Part,
         href: str,
         block: Block,
+        limits: Block,
         image: NDArray[Any],
         seen: NDArray[np.bool_],
     ) -> None:
         asset = part.asset
-        window, lead = self._file_window(catalog, row, block, asset.ratio)
+        window, lead = self._file_window(catalog, row, block, limits, asset.ratio)
         grow = asset.ratio // self.ratio
         direct = grow == 1 and part.run and np.can_cast(asset.dtype, image.dtype, "safe")
         channels: Any = slice(part.channels[0], part.channels[-1] + 1) if part.run else list(part.channels)
@@ -133,27 +143,38 @@ class Assembly:
             image[channels] = self._cast(raster, href)
         seen &= raster.valid
 
-    def _file_window(self, catalog: Catalog, row: int, block: Block, ratio: int) -> tuple[PixelWindow, tuple[int, int]]:
+    def _file_window(
+        self, catalog: Catalog, row: int, block: Block, limits: Block, ratio: int
+    ) -> tuple[PixelWindow, tuple[int, int]]:
         """Return the pixels of a file that cover a block of a row, and where the block starts in them, in finer pixels.
 
-        For interpolation one more coarse pixel is taken on each side, if it belongs to the row.
+        For interpolation one more coarse pixel is taken on each side, if it lies within the limits.
         """
         down, across = catalog.origin[row].tolist()
-        rows, cols = catalog.shape[row].tolist()
         r0, c0, r1, c1 = block
         reach = ratio if ratio > self.ratio and self.resampling != "nearest" else 0
-        top, left = (max(r0 - reach, 0) + down) // ratio, (max(c0 - reach, 0) + across) // ratio
-        bottom, right = -(-(min(r1 + reach, rows) + down) // ratio), -(-(min(c1 + reach, cols) + across) // ratio)
+        top, left = (max(r0 - reach, limits[0]) + down) // ratio, (max(c0 - reach, limits[1]) + across) // ratio
+        bottom, right = (
+            -(-(min(r1 + reach, limits[2]) + down) // ratio),
+            -(-(min(c1 + reach, limits[3]) + across) // ratio),
+        )
         return (top, left, bottom - top, right - left), (r0 + down - top * ratio, c0 + across - left * ratio)
 
     # ------------------------------------------------------------------ any grid
 
     def read_grid(
-        self, catalog: Catalog, rows: Sequence[int], target: Grid, image: NDArray[Any], valid: NDArray[np.bool_]
+        self,
+        catalog: Catalog,
+        rows: Sequence[int],
+        target: Grid,
+        image: NDArray[Any],
+        valid: NDArray[np.bool_],
+        inside: Grid | None = None,
     ) -> None:
         """Fill ``image`` and ``valid`` on any grid from rows in their order: whole pixels come from the first that has them.
 
-        Rows on the same lattice are read as they are, others are warped once.
+        Rows on the same lattice are read as they are, others are warped once. Pixels that do not touch ``inside`` count as
+        unobserved.
         """
         valid[:] = False
         image[:] = self.fill
@@ -163,13 +184,13 @@ class Assembly:
             data, seen = np.empty_like(image), np.ones_like(valid)
             offset = target.offset_in(catalog.grid(row)) if self.ratio == 1 else None
             if offset is not None:
-                self.read_window(catalog, row, (*offset, *target.shape), data, seen)
+                self.read_window(catalog, row, (*offset, *target.shape), data, seen, inside)
             else:
                 present = self._present(catalog, row)
                 if present is None:
                     seen[:] = False
                 for part, href in present or []:
-                    self._warp_part(catalog, row, part, href, target, data, seen)
+                    self._warp_part(catalog, row, part, href, target, inside, data, seen)
             fresh = seen & ~valid
             image[:, fresh] = data[:, fresh]
             valid |= fresh
@@ -181,12 +202,13 @@ class Assembly:
         part: Part,
         href: str,
         target: Grid,
+        inside: Grid | None,
         image: NDArray[Any],
         seen: NDArray[np.bool_],
     ) -> None:
         asset = part.asset
-        rows, cols = catalog.shape[row].tolist()
-        (top, left, height, width), lead = self._file_window(catalog, row, (0, 0, rows, cols), asset.ratio)
+        limits = _limits(catalog, row, None)
+        (top, left, height, width), lead = self._file_window(catalog, row, limits, limits, asset.ratio)
         whole = catalog.grid(row, (-lead[0], -lead[1], height * asset.ratio, width * asset.ratio))
         source = whole.coarser(asset.ratio)
         if source.crs is None or target.crs is None:
@@ -199,6 +221,8 @@ class Assembly:
         for r, c, h, w in source_windows(source, target, self.resampling, ratio):
             raster = _read(asset, href, (top + r, left + c, h, w))
             window = source.window(r, c, h, w)
+            if inside is not None:
+                raster.valid[:] &= touching(window, inside)
             warped = warp(raster, window, target, self.resampling, nodata=own_nodata, ratio=ratio)
             values = self._cast(warped, href)
             fresh = warped.valid & ~observed
@@ -220,6 +244,16 @@ class Assembly:
         if lost.any():
             raise DtypeError(f"{href}: value {before[lost][0]} does not fit {self.dtype.name}; choose a wider dtype")
         return cast
+
+
+def _limits(catalog: Catalog, row: int, inside: Grid | None) -> Block:
+    """Return what of a row may be read, in its own pixels: all of it, or its part within another grid of its lattice."""
+    rows, cols = catalog.shape[row].tolist()
+    offset = None if inside is None else inside.offset_in(catalog.grid(row))
+    if inside is None or offset is None:
+        return 0, 0, rows, cols
+    r, c = offset
+    return max(r, 0), max(c, 0), min(r + inside.height, rows), min(c + inside.width, cols)
 
 
 def _read(asset: Asset, href: str, window: PixelWindow, out: NDArray[Any] | None = None) -> Raster:

@@ -69,7 +69,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
             raise
         return _failed(error)
     if code == 130:
-        _complain("interrupted; nothing half-written was left")
+        _complain("interrupted; no unfinished result was left")
     return code if isinstance(code, int) else 0
 
 
@@ -234,7 +234,7 @@ def demo(
     pattern: PatternOption = None,
     sensor: SensorOption = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Where the results go.")] = Path("demo-out"),
-    steps: Annotated[int, typer.Option(min=1, help="Training steps.")] = 200,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps.")] = 150,
     block: Annotated[
         int | None, typer.Option(min=8, help="Side of a block in pixels; about a fifth of an item if left out.")
     ] = None,

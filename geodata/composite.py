@@ -96,9 +96,10 @@ class JoinedDataset(Dataset):
 
     def _fill(self, spot: Spot, out: Buffers) -> dict[str, Any]:
         rest: dict[str, Any] = {}
+        spot.inside = self.catalog.grid(spot.row)  # type: ignore[arg-type]
         for link in self.links:
             if link.rows is None:
-                rest |= link.dataset._fill_on(Spot(spot.grid, spot.time), out)
+                rest |= link.dataset._fill_on(Spot(spot.grid, spot.time, inside=spot.inside), out)
             else:
                 rest |= _fill_paired(link.dataset, int(link.rows[spot.row]), self.catalog, spot, out)
         return rest | self.lead._fill(spot, out)
@@ -139,7 +140,8 @@ def _fill_paired(dataset: Dataset, row: int, lead: Catalog, spot: Spot, out: Buf
     offset = mine.offset_in(theirs)
     if offset is not None and spot.window is not None and dataset.catalog.lattice:
         r, c, height, width = spot.window
-        return dataset._fill(Spot(spot.grid, spot.time, row, (r + offset[0], c + offset[1], height, width)), out)
+        window = (r + offset[0], c + offset[1], height, width)
+        return dataset._fill(Spot(spot.grid, spot.time, row, window, spot.inside), out)
     if mine.crs is None or theirs.crs is None:
         raise GridError(
             f"rows paired by column have {mine.height}x{mine.width} and {theirs.height}x{theirs.width} pixels and no CRS to "
@@ -150,6 +152,8 @@ def _fill_paired(dataset: Dataset, row: int, lead: Catalog, spot: Spot, out: Buf
 
 def join(lead: Dataset, other: Dataset, *, how: str, on: str | None) -> Dataset:
     """Join two datasets; see `Dataset.join`."""
+    if on is not None and how != "intersects":
+        raise QueryError(f"how={how!r} is for joins by place; with on={on!r} rows are paired by value")
     if on is None:
         rows = joined_rows(lead.catalog, other.catalog, how)
         if not len(rows):
@@ -270,7 +274,7 @@ class SeriesDataset(Dataset):
         return self._fill_dates(spot, out)
 
     def _fill_on(self, spot: Spot, out: Buffers, rows: NDArray[np.int64] | None = None) -> dict[str, Any]:
-        return self._fill_dates(Spot(spot.grid, spot.time), out)
+        return self._fill_dates(Spot(spot.grid, spot.time, inside=spot.inside), out)
 
     def _fill_dates(self, spot: Spot, out: Buffers) -> dict[str, Any]:
         rest: dict[str, Any] = {}
@@ -278,7 +282,7 @@ class SeriesDataset(Dataset):
         for t, rows in enumerate(self._dates(spot)):
             part = {k: v[t] for k, v in out.items() if k in self.base._slots(Spot(spot.grid, spot.time))}
             if spot.row is not None:
-                rest |= self.base._fill(Spot(spot.grid, spot.time, int(rows[0]), spot.window), part)
+                rest |= self.base._fill(Spot(spot.grid, spot.time, int(rows[0]), spot.window, spot.inside), part)
             else:
                 rest |= self.base._fill_on(spot, part, rows)
             times.append(self.base.catalog.time[rows[0]])
@@ -300,6 +304,10 @@ def stack(dataset: Dataset) -> Dataset:
 
 def series(dataset: Dataset, by: str, *, max_len: int | None, time: Any) -> Dataset:
     """Group rows into series; see `Dataset.series`."""
+    if isinstance(dataset, SeriesDataset):
+        raise QueryError("this is a series already")
+    if max_len is not None and max_len < 1:
+        raise QueryError(f"max_len {max_len} must be at least 1")
     if isinstance(dataset, JoinedDataset):
         lead = series(dataset.lead, by, max_len=max_len, time=time)
         if not isinstance(lead, SeriesDataset):

@@ -142,7 +142,8 @@ class Dataset(torch.utils.data.Dataset[Sample], ABC):
         if not len(rows):
             raise nearest_miss(self.catalog, spot.grid, spot.time)
         rest = self._fill_on(spot, out, rows)
-        rest.setdefault("key", self.catalog.key[rows[0]])
+        if "key" not in rest:
+            rest["key"] = self.catalog.key[rows[0]]
         return rest
 
     def _query(self, index: Any) -> Query:

@@ -32,10 +32,10 @@ def draw_spectrum(ax: Axes, values: NDArray[Any], bands: Bands, *, label: str = 
     Parameters
     ----------
     values : (N, C) number
-    bands : C bands; the axis is nm where all wavelengths are known, else the number of the band
+    bands : C bands
+        The axis is nm where all wavelengths are known, else the number of the band.
     """
-    known = not np.isnan(bands.wavelengths).any()
-    x = bands.wavelengths if known else np.arange(1, len(bands) + 1, dtype=np.float64)
+    x, axis = _positions(bands)
     order = np.argsort(x, kind="stable")
     x, values = x[order], np.asarray(values, dtype=np.float64)[:, order]
     steps = np.diff(x)
@@ -49,12 +49,21 @@ def draw_spectrum(ax: Axes, values: NDArray[Any], bands: Bands, *, label: str = 
                 ax.fill_between(x[part], a, b, color="#4477aa", alpha=alpha, linewidth=0, label=name)
         name = label if i == 0 else None
         ax.plot(x[part], values[:, part].mean(axis=0), mark, color="#223355", linewidth=1.2, markersize=3, label=name)
-    ax.set_xlabel("wavelength, nm" if known else "band")
+    ax.set_xlabel(axis)
     _cut_spikes(ax, values)
     units = {b.unit for b in bands}
     ax.set_ylabel(str(units.pop()) if len(units) == 1 and None not in units else "as stored")
     ax.grid(alpha=0.3)
     ax.legend(fontsize=8)
+
+
+def _positions(bands: Bands) -> tuple[NDArray[np.float64], str]:
+    """Where each band stands on the axis, and what the axis is."""
+    if not np.isnan(bands.wavelengths).any():
+        return bands.wavelengths, "wavelength, nm"
+    if all(name.isdecimal() for name in bands.names):  # some numbers may be left out
+        return np.array([float(name) for name in bands.names]), "band"
+    return np.arange(1, len(bands) + 1, dtype=np.float64), "band, in order"
 
 
 def _cut_spikes(ax: Axes, values: NDArray[np.float64]) -> None:
@@ -63,7 +72,7 @@ def _cut_spikes(ax: Axes, values: NDArray[np.float64]) -> None:
     bottom, top = np.percentile(low, 2), np.percentile(high, 98)
     margin = 0.25 * (top - bottom)
     if len(high) >= 20 and margin > 0 and (high.max() > top + margin or low.min() < bottom - margin):
-        ax.set_ylim(min(bottom - margin, 0) if low.min() >= 0 else bottom - margin, top + margin)
+        ax.set_ylim(0 if low.min() >= 0 else bottom - margin, top + margin)
         ax.set_xlabel(f"{ax.get_xlabel()} (spikes are cut)")
 
 

@@ -217,13 +217,28 @@ class Grid:
         if self.crs is None or target is None:
             raise CRSError("to_crs needs a CRS on both sides; a grid without one has no place in another")
         edge = self.boundary(64)
-        x, y = transformer(self.crs, target).transform(edge[:, 0], edge[:, 1])
-        if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        there = transformer(self.crs, target)
+        xy = np.stack(there.transform(edge[:, 0], edge[:, 1]), axis=-1)
+        if not np.isfinite(xy).all():
             raise CRSError(f"{self!r} reaches out of the domain of {crs_text(target)[:40]}; take a part of it")
+        if target.is_geographic:
+            xy[:, 0] = np.unwrap(xy[:, 0], period=360)
+        steps = np.linalg.norm(np.diff(xy, axis=0, append=xy[:1]), axis=1)
+        if steps.max() > 40 * np.median(steps):
+            raise CRSError(
+                f"{self!r} lies over a seam or a pole of {crs_text(target)[:40]}; take a CRS without one there"
+            )
+        # Between two points the outline bulges by up to an eighth of its second difference.
+        bulge = np.abs(np.roll(xy, 1, axis=0) - 2 * xy + np.roll(xy, -1, axis=0))
+        corner = np.arange(0, len(xy), 64)
+        bulge[corner] = 0
+        margin = bulge.max(axis=0) / 4
+        (left, bottom), (right, top) = xy.min(axis=0) - margin, xy.max(axis=0) + margin
         if res is None:
+            x, y = xy.T
             area = abs(float(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1)))) / 2
             res = math.sqrt(area / (self.height * self.width))
-        return Grid.from_bounds((x.min(), y.min(), x.max(), y.max()), target, res)
+        return Grid.from_bounds((left, bottom, right, top), target, res)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Grid):

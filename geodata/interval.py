@@ -72,7 +72,7 @@ class Interval:
             first, last = value
             low = (-math.inf, -math.inf) if first is None else _span(first)
             high = (math.inf, math.inf) if last is None else _span(last)
-            if low[0] > high[0]:
+            if low[0] > high[1] or low[0] == high[1] > high[0]:
                 raise QueryError(f"time {value!r} ends before it starts; give (first, last)")
             return cls(low[0], high[1])
         return cls(*_span(value))

@@ -64,7 +64,7 @@ def composite(bands: Bands | None, channels: int, wanted: Sequence[str | float] 
     if visible is not None:
         return visible, _label(known, visible)
     chosen = [0, 1, 2] if channels >= 3 else [0]
-    note = "" if len(chosen) == 1 else " (the first three; no name or wavelength says which is red)"
+    note = "" if len(chosen) == 1 else " (assumed: the first three)"
     return chosen, _label(known, chosen) + note
 
 
@@ -193,7 +193,7 @@ def _is_number(text: str) -> bool:
 
 def _visible(bands: Bands) -> list[int] | None:
     """Positions of red, green and blue by common name, else by wavelength; None if that is not known."""
-    common = [b.common_name for b in bands]
+    common = [b.common_name or b.name.lower() for b in bands]
     if all(common.count(name) == 1 for name, _ in VISIBLE):
         return [common.index(name) for name, _ in VISIBLE]
     try:

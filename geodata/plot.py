@@ -114,9 +114,9 @@ def draw_image(
     colours = np.nan_to_num(pixels if len(chosen) == 3 else pixels.repeat(3, axis=-1))
     ax.set_facecolor(NOT_OBSERVED)
     ax.imshow(np.concatenate([colours, seen], axis=-1), interpolation="nearest")
-    ax.set_title(title if suffix == "" else f"{key}: {title}", wrap=True)
+    ax.set_title(title if suffix == "" else f"{key}: {title}", fontsize=10)
     grid = frame.get("grid" + suffix)
-    ax.set_xlabel(describe_grid(grid) if isinstance(grid, Grid) else "")
+    ax.set_xlabel(describe_grid(grid) if isinstance(grid, Grid) else "", fontsize=9)
     ax.tick_params(labelsize=7)
     if key == "image":
         _draw_boxes(ax, frame)

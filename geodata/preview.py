@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from geodata.bands import Bands
 from geodata.datasets import RasterDataset
 from geodata.drawing import draw_outlines, draw_spectrum, save_png
-from geodata.errors import NoFilesError, QueryError
+from geodata.errors import BandsError, NoFilesError, QueryError
 from geodata.grid import Grid, check_bounds
 from geodata.picture import composite, to_numpy
 from geodata.plot import draw_image, new_figure
@@ -80,12 +80,13 @@ def draw_preview(paths: Sequence[str], out: Path, wanted: Preview) -> list[str]:
         raise NoFilesError(f"cannot write {out.name}: the folder {out.parent} does not exist")
     whole = RasterDataset(_one(paths), pattern=wanted.pattern, sensor=wanted.sensor, dtype=None)
     row = _row(whole.catalog, wanted.item)
-    chosen, title = composite(whole.bands, len(whole.bands), wanted.bands)
-    names = [whole.bands.names[i] for i in chosen]
+    bands = bands_of(whole)
+    chosen, title = composite(bands, len(bands), wanted.bands)
+    names = [bands.names[i] for i in chosen]
     sample = _read(RasterDataset(whole.catalog, bands=names, dtype=None), wanted, row)
     figure, axes = _axes(sample["grid"], wanted.spectrum)
     draw_image(axes[0], sample, bands=names, percent=wanted.percent)
-    axes[0].set_title(f"{sample['key']}\n{title}", fontsize=10)
+    axes[0].set_title(f"{short(sample['key'])}\n{title}", fontsize=10)
     notes = [f"{out}: {sample['key']}, {title}; {_observed(sample)}"]
     if wanted.vector is not None:
         notes.append(_overlay(axes[0], wanted.vector, sample["grid"]))
@@ -113,6 +114,14 @@ def open_catalog(path: str, *, pattern: str | None = None, sensor: str | None = 
 def _one(paths: Sequence[str]) -> Any:
     """A saved catalog is given alone, files and folders together."""
     return paths[0] if len(paths) == 1 else list(paths)
+
+
+def bands_of(ds: Any) -> Bands:
+    """Return the bands of a dataset of images."""
+    bands = ds.bands
+    if not isinstance(bands, Bands):
+        raise BandsError(f"{type(ds).__name__} makes no image, so it has no bands")
+    return bands
 
 
 def empty_bands(ds: Any, items: int = 8) -> list[str]:
@@ -156,6 +165,11 @@ def read_item(ds: Any, row: int) -> dict[str, Any]:
     return sample
 
 
+def short(key: str, most: int = 60) -> str:
+    """Return the end of a long key: what differs between the items of an archive stands there."""
+    return key if len(key) <= most else f"...{key[-most:]}"
+
+
 def _read(ds: Any, wanted: Preview, row: int) -> dict[str, Any]:
     if wanted.bounds is None:
         return read_item(ds, row)
@@ -188,7 +202,7 @@ def _axes(grid: Grid, spectrum: bool) -> tuple[Figure, list[Axes]]:
 
 def _observed(sample: dict[str, Any]) -> str:
     share = float(to_numpy(sample["valid"]).mean())
-    return "every pixel observed" if share == 1 else f"{100 * share:.1f} % of the pixels observed"
+    return "every pixel observed" if share == 1 else f"{100 * share:.4g} % of the pixels observed"
 
 
 def _overlay(ax: Axes, path: Path, grid: Grid) -> str:

@@ -27,9 +27,18 @@ class Spot:
     grid : Grid of the sample, exact
     row, window : catalog row and window on its lattice, or None for a query by place
     time : Interval that rows must meet
+    inside : Grid or None
+        Nothing beyond it may reach the sample: the leading row, for datasets that follow it in a join.
     """
 
-    __slots__ = ("grid", "row", "time", "window")
+    __slots__ = ("grid", "inside", "row", "time", "window")
 
-    def __init__(self, grid: Grid, time: Interval, row: int | None = None, window: Window | None = None) -> None:
-        self.grid, self.time, self.row, self.window = grid, time, row, window
+    def __init__(
+        self,
+        grid: Grid,
+        time: Interval,
+        row: int | None = None,
+        window: Window | None = None,
+        inside: Grid | None = None,
+    ) -> None:
+        self.grid, self.time, self.row, self.window, self.inside = grid, time, row, window, inside

@@ -9,7 +9,7 @@ from typing import Any
 
 from geodata.bands import Bands
 from geodata.crs import crs_text
-from geodata.errors import ReadError
+from geodata.errors import GeodataError, ReadError
 from geodata.grid import Grid
 from geodata.readers.base import Header
 from geodata.readers.raster import describe
@@ -29,13 +29,16 @@ class Journal:
         if self.path is None:
             return self
         if self.path.is_file():
-            for line in self.path.read_text(encoding="utf-8").splitlines():
+            for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
                 try:
                     entry = json.loads(line)
-                except json.JSONDecodeError:
-                    continue  # the last line of a scan that was killed while writing it
-                self._known[entry["path"]] = entry
+                    _header_from(entry)
+                    self._known[entry["path"]] = entry
+                except (ValueError, TypeError, KeyError, GeodataError):
+                    continue  # a line that a killed scan left half written: its file is read again
         self._file = self.path.open("a", encoding="utf-8")
+        if self.path.stat().st_size:
+            self._file.write("\n")  # the last line may be torn
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -59,7 +62,7 @@ class Journal:
                 raise ReadError(f"cannot open {full}: {error}") from None
             size, mtime = stat.st_size, stat.st_mtime_ns
         entry = self._known.get(full)
-        if entry is not None and (entry["size"], entry["mtime"]) == (size, mtime):
+        if entry is not None and (entry.get("size"), entry.get("mtime")) == (size, mtime):
             return _header_from(entry), size, mtime
         header = describe(full)
         if self._file is not None:

@@ -11,6 +11,7 @@ import json
 import math
 import os
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 
 from geodata.catalog import columns
 from geodata.catalog.footprint import Footprints, lonlat_polygons, project, rings
+from geodata.catalog.paths import fields, resolve
 from geodata.crs import CRS, CRS84, crs_text
 from geodata.errors import CatalogError, GeodataError, ReadError, StaleCatalogError
 from geodata.readers.base import Asset
@@ -127,9 +129,10 @@ def _cut(polygon: shapely.Geometry) -> shapely.Geometry:
     pieces = []
     for turn in (-720, -360, 0, 360, 720):
         moved = shapely.transform(polygon, lambda xy, turn=turn: xy + np.array([turn, 0.0]))
-        piece = shapely.intersection(moved, shapely.box(-180, -90, 180, 90))
-        pieces += [p for p in shapely.get_parts(piece) if p.area > 0]
-    return pieces[0] if len(pieces) == 1 else shapely.MultiPolygon(pieces)
+        pieces.append(shapely.intersection(shapely.make_valid(moved), shapely.box(-180, -90, 180, 90)))
+    joined = shapely.get_parts(shapely.make_valid(shapely.union_all(pieces)))
+    solid = [p for p in joined if p.geom_type == "Polygon" and p.area > 0]
+    return solid[0] if len(solid) == 1 else shapely.MultiPolygon(solid)
 
 
 def _timestamps(seconds: NDArray[np.float64]) -> pa.Array:
@@ -188,7 +191,6 @@ def read(path: Path) -> dict[str, Any]:
             raise CatalogError(
                 f"{path} lacks columns {missing} or rows: {table.num_rows} of {about['rows']}; make the catalog again"
             )
-        _refuse_escapes(table, path)
         return _contents(table, about, path)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, pa.ArrowException) as error:
         if isinstance(error, GeodataError):
@@ -219,8 +221,11 @@ def _contents(table: pa.Table, about: dict[str, Any], path: Path) -> dict[str, A
         {},
     )
     kept = table.select([n for n in table.column_names if n not in OWN])
-    origin = np.column_stack([table["row_off"].to_numpy(), table["col_off"].to_numpy()]).astype(np.int64)
+    origin = np.column_stack([pc.fill_null(table[n], 0).to_numpy() for n in ("row_off", "col_off")]).astype(np.int64)
     assets = tuple(Asset.from_dict(a) for a in about["assets"])
+    _check_paths(kept, assets, path)
+    if table["row_off"].null_count or table["col_off"].null_count or (origin < 0).any():
+        raise CatalogError(f"{path} is damaged: offsets of tiles must be whole pixels; make the catalog again")
     return {**parsed, "origin": origin, "table": kept, "root": root, "lattice": lattice, "assets": assets}
 
 
@@ -231,23 +236,29 @@ def _seconds(column: pa.ChunkedArray, unknown: float) -> NDArray[np.float64]:
     return np.where(known, values, unknown)
 
 
-def _refuse_escapes(table: pa.Table, path: Path) -> None:
-    """Refuse paths that are absolute or climb, before any row is read."""
-    for name in table.column_names:
-        if name != "path" and not name.startswith("path_"):
-            continue
-        column = table[name].cast(pa.string())
-        unsafe = pc.match_substring_regex(column, r"(^|/)\.\.(/|$)|^/|\\|^[A-Za-z]:|\x00")
-        if pc.any(unsafe).as_py():
-            bad = column.filter(pc.fill_null(unsafe, False))[0].as_py()
-            raise CatalogError(f"{path}: path {bad!r} leads out of the catalog's root; paths of rows must lie below it")
+def _check_paths(table: pa.Table, assets: Sequence[Asset], path: Path) -> None:
+    """Refuse templates and paths that could leave the root, before any row is read."""
+    for name in {name for asset in assets for name in fields(asset.href)}:
+        if name not in table.column_names:
+            raise CatalogError(
+                f"{path}: a path template names the column {name!r}, which is not there; make the catalog again"
+            )
+        column = table[name]
+        kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)):
+            raise CatalogError(f"{path}: column {name!r} of paths holds {kind}, wanted text; make the catalog again")
+        for value in (
+            pc.unique(column.cast(pa.string())).to_pylist() if f"{{{name}}}" in {a.href for a in assets} else []
+        ):
+            if value is not None:
+                resolve("", value)
 
 
 def check_files(catalog: Catalog) -> None:
     """Compare sizes and times of change; see `Catalog.check_files`."""
     missing: list[str] = []
     changed: list[str] = []
-    seen = 0
+    seen: set[str] = set()
     for asset in catalog.assets:
         suffix = asset.href.removeprefix("{path").removesuffix("}")
         if f"size{suffix}" not in catalog.table.column_names:
@@ -255,9 +266,9 @@ def check_files(catalog: Catalog) -> None:
         sizes, mtimes = catalog.column(f"size{suffix}"), catalog.column(f"mtime{suffix}")
         for row in range(len(catalog)):
             href = catalog.href(asset, row)
-            if href is None or "://" in href or href.startswith("/vsi"):
+            if href is None or href in seen or "://" in href or href.startswith("/vsi"):
                 continue
-            seen += 1
+            seen.add(href)
             try:
                 stat = os.stat(href)
             except OSError:
@@ -268,6 +279,6 @@ def check_files(catalog: Catalog) -> None:
     if missing or changed:
         first = (missing + changed)[0]
         raise StaleCatalogError(
-            f"the catalog no longer matches its files: {len(missing)} missing, {len(changed)} changed of {seen} files, "
+            f"the catalog no longer matches its files: {len(missing)} missing, {len(changed)} changed of {len(seen)} files, "
             f"first {first}; scan again"
         )

@@ -91,7 +91,15 @@ def scan(
     if on_error not in ("raise", "skip"):
         raise CatalogError(f"on_error={on_error!r} must be 'raise' or 'skip'")
     root, files, said = find_files(paths, EXTENSIONS)
-    expression = re.compile(pattern) if isinstance(pattern, str) else pattern
+    try:
+        expression = re.compile(pattern) if isinstance(pattern, str) else pattern
+    except re.error as error:
+        raise CatalogError(f"pattern {pattern!r} is no regular expression: {error}") from None
+    taken = sorted({"path", "size", "mtime"} & set(expression.groupindex if expression else ()))
+    if taken:
+        raise CatalogError(
+            f"group {taken[0]!r} of the pattern has the name of a column that a scan makes; call it something else"
+        )
     named = [(f, m) for f in files if (m := _match(expression, f)) is not None]
     found: list[Found] = []
     failed: list[tuple[str, GeodataError]] = []
@@ -142,7 +150,7 @@ def _key_and_band(path: str, groups: tuple[dict[str, str], tuple[int, int] | Non
         return stem, ""
     start, end = span
     before, after = stem[:start], stem[end:]
-    return (before.rstrip("_-.") + after if not after else before + after.lstrip("_-.")), names["band"]
+    return (before.rstrip("_-./") + after if not after else (before + after.lstrip("_-./")).lstrip("/")), names["band"]
 
 
 def _with_progress(
@@ -235,10 +243,10 @@ def _assets(
 
 
 def _check_groups(reference: Found, files: Iterable[Found]) -> None:
-    """Files of one item must agree in date and attributes, or the item is really several."""
-    mine = {k: v for k, v in reference.groups.items() if k != "band"}
+    """Files of one item must agree in time, or the item is really several."""
+    mine = {k: v for k, v in reference.groups.items() if k in ("date", "start", "stop")}
     for file in files:
-        theirs = {k: v for k, v in file.groups.items() if k != "band"}
+        theirs = {k: v for k, v in file.groups.items() if k in ("date", "start", "stop")}
         if theirs != mine:
             raise CatalogError(
                 f"{file.path} and {reference.path} are one item {file.key!r} but say {theirs} and {mine}; "
@@ -346,6 +354,8 @@ def _extras(items: dict[str, dict[str, Found]], slots: list[str], reference: str
     rows = list(items.values())
     out: dict[str, Any] = {}
     for name in sorted({g for parts in rows for g in parts[reference].groups} - own):
+        if any(len({f.groups.get(name) for f in parts.values()}) > 1 for parts in rows):
+            continue  # it tells files apart, not items
         out[name] = pa.array([parts[reference].groups.get(name) for parts in rows], pa.string())
     for slot in slots:
         suffix = _suffix(slot)

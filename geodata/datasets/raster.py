@@ -178,7 +178,7 @@ class RasterDataset(Dataset):
         if row is None or window is None:
             raise GridError("a window of a row is needed here")
         for image, data, valid in self._targets(out):
-            image.read_window(self.catalog, row, window, data, valid)
+            image.read_window(self.catalog, row, window, data, valid, spot.inside)
         return self._rest(spot, out, self.catalog.key[row])
 
     def _fill_on(self, spot: Spot, out: Buffers, rows: NDArray[np.int64] | None = None) -> dict[str, Any]:
@@ -186,7 +186,7 @@ class RasterDataset(Dataset):
         found = self._ordered(found, spot.grid)
         for image, data, valid in self._targets(out):
             target = spot.grid if image.ratio == 1 else spot.grid.coarser(image.ratio)
-            image.read_grid(self.catalog, found.tolist(), target, data, valid)
+            image.read_grid(self.catalog, found.tolist(), target, data, valid, spot.inside)
         top = self.catalog.key[found[0]] if len(found) else ""
         return {"key": top, **self._rest(spot, out, top)}
 
@@ -255,6 +255,9 @@ class RasterDataset(Dataset):
             return super().union(other, reindex=reindex)
         if self._dtype != other._dtype or self.native or other.native:
             raise CatalogError("datasets of different dtype, or with native resolutions, cannot be put together")
+        mine, theirs = self._options, other._options
+        if mine != theirs:
+            raise CatalogError(f"the two sides are read differently, {mine} and {theirs}; give both the same options")
         if self._bands.names != other._bands.names and not reindex:
             raise BandsError(
                 f"bands {self._bands.names[:8]} and {other._bands.names[:8]} differ; select the same, or union(reindex=True)"
@@ -265,6 +268,18 @@ class RasterDataset(Dataset):
         new._bands, parts = parts_of(new.catalog.assets, [*self._bands.names, *more])
         new._images = {"": replace(self._images[""], bands=new._bands, parts=parts)}
         return new
+
+    @property
+    def _options(self) -> dict[str, Any]:
+        """What decides how rows become samples, beside their bands."""
+        options: dict[str, Any] = {"resampling": self._images[""].resampling, "order": self.order, "transforms": self.transforms}
+        if self.categorical:
+            options |= {
+                "classes": self._class_names,
+                "ignore": self._ignored.tolist(),
+                "ignore_index": self.ignore_index,
+            }
+        return options
 
     def _own_assets(self) -> Catalog:
         """The catalog with just the assets and bands that this dataset reads."""

@@ -117,12 +117,13 @@ class VectorDataset(Dataset):
         if self.task == "mask":
             mask = out[self.keys[0]]
             mask[:] = self.ignore_index
+            held = _inside(Footprints.of(spot.inside), grid) if spot.inside is not None else np.True_
             for row in found.tolist():
                 features, values = self._features(row, grid)
                 unset = self.ignore_index if self.background is None else self.background
                 drawn = burn(features, values, grid, background=unset, all_touched=self.all_touched)
                 inside = _inside(self.catalog.footprints.take(np.array([row])), grid)
-                fresh = inside & ((mask == self.ignore_index) | (drawn != unset))
+                fresh = inside & held & ((mask == self.ignore_index) | (drawn != unset))
                 mask[fresh] = drawn[fresh]
             return {}
         parts = [self._objects(row, grid) for row in found.tolist()]

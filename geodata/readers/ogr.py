@@ -102,7 +102,7 @@ def describe_layer(path: Path, layer: str | None = None) -> VectorInfo:
             path=os.fspath(path),
             layer=source.name,
             crs=_crs(name, source),
-            bounds=_finite(name, source.bounds),
+            bounds=_bounds(name, source),
             count=count,
             fields={key: _kind(text) for key, text in source.schema["properties"].items()},
             size=size,
@@ -181,8 +181,7 @@ def _pyogrio_is_here() -> bool:
 def _read_fiona(name: str, info: VectorInfo, columns: Sequence[str], geometry: bool) -> Read:
     from shapely.geometry import shape
 
-    shapes: list[Any] = []
-    rows: list[list[Any]] = []
+    shapes, rows = list[Any](), list[list[Any]]()
     with _opened(name, info.layer, include_fields=list(columns), ignore_geometry=not geometry) as source:
         for feature in source:
             values, outline = feature.properties, feature.geometry if geometry else None
@@ -341,8 +340,11 @@ def _crs(name: str, source: Any) -> CRS:
     return crs
 
 
-def _finite(name: str, bounds: Sequence[float]) -> Bounds:
-    left, bottom, right, top = (float(v) for v in bounds)
+def _bounds(name: str, source: Any) -> Bounds:
+    try:
+        left, bottom, right, top = (float(v) for v in source.bounds)
+    except ValueError:  # fiona's word for "no bounds"
+        raise ReadError(f"{name}, layer {source.name!r}: none of its features has a geometry") from None
     if not all(map(math.isfinite, (left, bottom, right, top))):
-        raise ReadError(f"{name} states bounds that are not finite: {bounds}; fetch it again")
+        raise ReadError(f"{name}, layer {source.name!r}: its bounds are not finite; fetch it again")
     return left, bottom, right, top

@@ -136,7 +136,7 @@ def _number(text: str | None, factor: float) -> float | None:
         value = float(text) * factor if text else 0.0
     except ValueError:
         return None
-    return value if value > 0 else None
+    return value if 0 < value < np.inf else None
 
 
 def read(

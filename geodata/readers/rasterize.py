@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,9 @@ from rasterio.features import rasterize
 
 from geodata.errors import CatalogError, DtypeError
 from geodata.grid import PIXEL_TOLERANCE, Grid
+from geodata.readers.geometry import MARGIN, grown
 from geodata.readers.vector import Features
-from geodata.readers.way import mend
+from geodata.readers.way import Geometries, mend
 
 __all__ = ["boxes_on", "burn", "instances_on"]
 
@@ -91,7 +93,8 @@ def boxes_on(features: Features, grid: Grid) -> tuple[NDArray[np.float32], NDArr
     # The area of a polygon that crosses itself may cancel out, and GEOS does not cut such polygons.
     cut = (bounds[:, :2] < 0).any(axis=1) | (bounds[:, 2:] > (width, height)).any(axis=1)
     odd = np.flatnonzero(cut | (shapely.area(parts) == 0))
-    parts[odd] = [part if shapely.is_valid(part) else mend(part) for part in parts[odd]]
+    for place in odd[~shapely.is_valid(parts[odd])].tolist():
+        parts[place] = mend(parts[place])
     parts[odd] = shapely.intersection(parts[odd], shapely.box(0, 0, width, height))
     parts, place = _polygons(parts)
     owner = owner[place]
@@ -142,17 +145,48 @@ def _fits(values: NDArray[Any]) -> bool:
     return values.dtype != np.uint64 or not values.size or int(values.max()) < 2**63
 
 
-def _polygons(geometries: NDArray[np.object_]) -> tuple[NDArray[np.object_], NDArray[np.int64]]:
-    """Return all polygons inside of geometries, and the geometry that each is part of."""
+def _simple(geometries: Geometries) -> tuple[Geometries, NDArray[np.int64]]:
+    """Return all points, lines and polygons inside of geometries, and the geometry that each is part of."""
     parts, owner = shapely.get_parts(geometries, return_index=True)
     while (shapely.get_type_id(parts) > _POLYGON).any():
         parts, deeper = shapely.get_parts(parts, return_index=True)
         owner = owner[deeper]
-    solid = (shapely.get_type_id(parts) == _POLYGON) & ~shapely.is_empty(parts)
+    held = ~shapely.is_empty(parts)
+    return parts[held], owner[held]
+
+
+def _polygons(geometries: Geometries) -> tuple[Geometries, NDArray[np.int64]]:
+    parts, owner = _simple(geometries)
+    solid = shapely.get_type_id(parts) == _POLYGON
     return parts[solid], owner[solid]
 
 
-def _draw(geometries: NDArray[np.object_], numbers: NDArray[Any], grid: Grid, all_touched: bool) -> NDArray[np.int32]:
+def _draw(geometries: Geometries, numbers: NDArray[Any], grid: Grid, all_touched: bool) -> NDArray[np.int32]:
+    """Draw ascending numbers, 0 where there is nothing."""
+    if not all_touched:
+        return _rasterize(geometries, numbers, grid, False)
+    # GDAL 3.10 writes outside of its memory where a touched outline leaves the raster. So areas are filled, and the
+    # outlines drawn, cut off, on a raster that holds them whole; what is later in the file has the greater number.
+    parts, owner = _simple(geometries)
+    solid, line = (shapely.get_dimensions(parts) == n for n in (2, 1))
+    rings, ring_of = shapely.get_rings(parts[solid], return_index=True)
+    outlines, of = np.concatenate([parts[line], rings]), np.concatenate([owner[line], owner[solid][ring_of]])
+    order, edge = np.argsort(of, kind="stable"), 2 * MARGIN
+    cut = _cropped(outlines[order], grown(grid, MARGIN))
+    touched = _rasterize(cut, numbers[of[order]], grown(grid, edge), True)[edge:-edge, edge:-edge]
+    return np.maximum(touched, _rasterize(parts[~line], numbers[owner[~line]], grid, False))
+
+
+def _cropped(lines: Geometries, grid: Grid) -> Geometries:
+    frame = shapely.Polygon(grid.corners)
+    shapely.prepare(frame)
+    out = lines.copy()
+    leaving = ~shapely.contains_properly(frame, out)
+    out[leaving] = shapely.intersection(out[leaving], frame)
+    return out
+
+
+def _rasterize(geometries: Geometries, numbers: NDArray[Any], grid: Grid, all_touched: bool) -> NDArray[np.int32]:
     shapes = _mappings(geometries, numbers)
     if not shapes:
         return np.zeros(grid.shape, dtype=np.int32)
@@ -162,7 +196,7 @@ def _draw(geometries: NDArray[np.object_], numbers: NDArray[Any], grid: Grid, al
     return drawn
 
 
-def _mappings(geometries: NDArray[np.object_], numbers: NDArray[Any]) -> list[tuple[dict[str, Any], int]]:
+def _mappings(geometries: Geometries, numbers: NDArray[Any]) -> list[tuple[dict[str, Any], int]]:
     """Return what rasterio takes. Polygons are taken apart all at once: one by one costs more than drawing them."""
     parts, owner = shapely.get_parts(geometries, return_index=True)
     solid = shapely.get_type_id(parts) == _POLYGON
@@ -181,7 +215,7 @@ def _mappings(geometries: NDArray[np.object_], numbers: NDArray[Any]) -> list[tu
     ]
 
 
-def _pixel_boxes(geometries: NDArray[np.object_], grid: Grid) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _pixel_boxes(geometries: Geometries, grid: Grid) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return (M, 2) first column, row and (M, 2) one past the last of all pixels that GDAL may give to a feature."""
     bounds = shapely.bounds(shapely.transform(geometries, grid.colrow)).reshape(-1, 4)
     most = (grid.width, grid.height)
@@ -192,12 +226,12 @@ def _pixel_boxes(geometries: NDArray[np.object_], grid: Grid) -> tuple[NDArray[n
 def _apart(corner: NDArray[np.int64], opposite: NDArray[np.int64]) -> list[NDArray[np.int64]]:
     """Sort boxes into few groups within which none overlap; boxes without pixels are left out."""
     rows = np.flatnonzero((opposite > corner).all(axis=1))
-    groups: list[list[int]] = []
-    for row in rows.tolist():
-        for group in groups:
-            if not ((corner[group] < opposite[row]) & (opposite[group] > corner[row])).all(axis=1).any():
-                group.append(row)
-                break
-        else:
-            groups.append([row])
-    return [np.array(group) for group in groups]
+    boxes = shapely.box(*(corner[rows] + 0.25).T, *(opposite[rows] - 0.25).T)  # touching is not overlapping
+    one, other = shapely.STRtree(boxes).query(boxes)
+    order = np.lexsort((other, one))
+    neighbours = np.split(other[order], np.searchsorted(one[order], np.arange(1, len(rows))))
+    group = [-1] * len(rows)
+    for place, near in enumerate(neighbours[: len(rows)]):
+        taken = {group[n] for n in near.tolist()}
+        group[place] = next(number for number in count() if number not in taken)
+    return [rows[np.array(group) == number] for number in range(max(group, default=-1) + 1)]

@@ -12,12 +12,12 @@ from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 from rasterio.warp import reproject
 
-from geodata.crs import CRS, crs_text, transformer
+from geodata.crs import CRS, crs_text, same_crs, transformer
 from geodata.errors import CRSError, DtypeError, GridError
 from geodata.grid import Grid
 from geodata.readers.base import PixelWindow, Raster, stored_nodata
 
-__all__ = ["RESAMPLING", "enlarge", "pixel_ratio", "source_windows", "warp"]
+__all__ = ["RESAMPLING", "enlarge", "pixel_ratio", "source_windows", "touching", "warp"]
 
 RESAMPLING = ("nearest", "bilinear", "cubic", "cubic_spline", "lanczos", "average", "mode")
 
@@ -132,6 +132,24 @@ def _window_around(pixels: NDArray[np.float64], source: Grid, reach: NDArray[np.
     return None if c1 <= c0 or r1 <= r0 else (r0, c0, r1 - r0, c1 - c0)
 
 
+def touching(source: Grid, inside: Grid) -> NDArray[np.bool_]:
+    """Return (h, w) which pixels of a grid touch another one, by their four corners and their middle."""
+    h, w = source.shape
+    half = np.stack(np.meshgrid(np.arange(2 * w + 1) / 2, np.arange(2 * h + 1) / 2), axis=-1)
+    xy = source.xy(half)
+    if not same_crs(source.crs, inside.crs):
+        x, y = transformer(source.crs, inside.crs).transform(xy[..., 0], xy[..., 1])  # type: ignore[arg-type]
+        xy = np.stack([x, y], axis=-1)
+    with np.errstate(invalid="ignore"):
+        col, row = np.moveaxis(inside.colrow(xy), -1, 0)
+        lies = (col > 1e-6) & (col < inside.width - 1e-6) & (row > 1e-6) & (row < inside.height - 1e-6)
+    out = np.zeros((h, w), dtype=bool)
+    for down in range(3):
+        for across in range(3):
+            out |= lies[down : down + 2 * h : 2, across : across + 2 * w : 2][:h, :w]
+    return out
+
+
 def pixel_ratio(source: Grid, target: Grid) -> tuple[float, float]:
     """Return how many source pixels lie under one target pixel along x and y, at least 1.
 
@@ -197,9 +215,13 @@ def warp(
     exact = np.float32 if dtype.itemsize < 4 or dtype == np.float32 else np.float64
     data = raster.data.astype(exact)
     value = stored_nodata(nodata, dtype)
-    missing = np.broadcast_to(~raster.valid, data.shape) if value is None else raster.data == value
-    if value is not None and dtype.kind == "f":
-        missing = missing | np.isnan(raster.data)
+    missing = np.broadcast_to(~raster.valid, data.shape)
+    if value is not None:
+        missing = raster.data == value
+        if dtype.kind == "f":
+            missing = missing | np.isnan(raster.data)
+        # What is not valid although no band says so was taken out for all of them.
+        missing = missing | (~raster.valid & ~missing.any(axis=0))
     data[missing] = np.nan
     out = np.full((len(data), *target.shape), np.nan, dtype=exact)
     # GDAL leaves out a pixel of all bands where one is missing; bands that differ in that go one by one.

@@ -76,10 +76,11 @@ class VectorLayer:
         """A tree over the boxes of `geometries`, built when it is first asked for."""
         if self._tree is None:
             with _lock:
-                tree = shapely.STRtree(self.geometries)
-                # GEOS builds within the first query, which must not happen in two threads at once.
-                tree.query(shapely.box(0, 0, 1, 1))
-                self._tree = tree
+                if self._tree is None:
+                    tree = shapely.STRtree(self.geometries)
+                    # GEOS builds within the first query, which must not happen in two threads at once.
+                    tree.query(shapely.box(0, 0, 1, 1))
+                    self._tree = tree
         return self._tree
 
     def sound(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.object_], NDArray[np.bool_]]:
@@ -94,11 +95,10 @@ class VectorLayer:
         geometries : (M,) shapely geometries
         whole : (M,) bool, False for those that were mended
         """
-        for row in rows.tolist():
-            if row not in self._mended:
-                geometry = self.geometries[row]
-                self._mended[row] = None if shapely.is_valid(geometry) else mend(geometry)
         out = self.geometries[rows]
+        new = [row for row in rows.tolist() if row not in self._mended]
+        for row, valid in zip(new, shapely.is_valid(self.geometries[new]).tolist(), strict=True):
+            self._mended[row] = None if valid else mend(self.geometries[row])
         whole = np.array([self._mended[row] is None for row in rows.tolist()], dtype=np.bool_)
         for place in np.flatnonzero(~whole).tolist():
             out[place] = self._mended[int(rows[place])]
@@ -258,8 +258,7 @@ _cache: OrderedDict[tuple[Any, ...], VectorLayer] = OrderedDict()
 
 def _unlock_child() -> None:
     # A thread of the parent may hold the lock at the fork; it does not exist in the child to give it back.
-    global _lock
-    _lock = threading.RLock()
+    pass
 
 
 if hasattr(os, "register_at_fork"):

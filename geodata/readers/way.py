@@ -72,7 +72,8 @@ class Way:
         if held.sum() < 2:
             return geometries
         sliver = shapely.make_valid(shapely.Polygon(np.concatenate([sides[0][held], sides[1][held][::-1]])))
-        whole = np.array([g if shapely.is_valid(g) else mend(g) for g in geometries], dtype=object)
+        sound = zip(geometries, shapely.is_valid(geometries).tolist(), strict=True)
+        whole = np.array([g if valid else mend(g) for g, valid in sound], dtype=object)
         return np.asarray(shapely.difference(whole, sliver), dtype=object)
 
     @property

@@ -18,7 +18,7 @@ from geodata.sample import collate
 
 if TYPE_CHECKING:
     from geodata.dataarray import to_xarray
-    from geodata.plot import plot
+    from geodata.plotting import plot
     from geodata.prediction import predict
     from geodata.stitch import Stitcher
 
@@ -41,7 +41,7 @@ __all__ = [
     "to_xarray",
 ]
 
-_LATER = {"Stitcher": "stitch", "predict": "prediction", "plot": "plot", "to_xarray": "dataarray"}
+_LATER = {"Stitcher": "stitch", "predict": "prediction", "plot": "plotting", "to_xarray": "dataarray"}
 
 
 def __getattr__(name: str) -> Any:

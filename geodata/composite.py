@@ -96,7 +96,8 @@ class JoinedDataset(Dataset):
 
     def _fill(self, spot: Spot, out: Buffers) -> dict[str, Any]:
         rest: dict[str, Any] = {}
-        spot.inside = self.catalog.grid(spot.row)  # type: ignore[arg-type]
+        if spot.inside is None:
+            spot.inside = self.catalog.grid(spot.row)  # type: ignore[arg-type]
         for link in self.links:
             if link.rows is None:
                 rest |= link.dataset._fill_on(Spot(spot.grid, spot.time, inside=spot.inside), out)
@@ -106,10 +107,14 @@ class JoinedDataset(Dataset):
 
     def _fill_on(self, spot: Spot, out: Buffers, rows: NDArray[np.int64] | None = None) -> dict[str, Any]:
         found = self._under(spot) if rows is None else rows
-        items = self.lead.items_of(found) if isinstance(self.lead, SeriesDataset) else found
         rest: dict[str, Any] = {}
         for link in self.links:
-            rest |= link.dataset._fill_on(spot, out, None if link.rows is None else link.rows[items])
+            if link.rows is not None and len(found) > 1:
+                raise QueryError(
+                    f"{len(found)} items lie under this query, and the other side is paired with each by column: which pair "
+                    "shows where cannot be said; read items or windows of them, or join by place"
+                )
+            rest |= link.dataset._fill_on(spot, out, None if link.rows is None else link.rows[found])
         return rest | self.lead._fill_on(spot, out, found)
 
     def union(self, other: Dataset, *, reindex: bool = False) -> Dataset:
@@ -252,13 +257,6 @@ class SeriesDataset(Dataset):
         found = self.base.catalog.search(spot.grid, time=spot.time)
         return found[np.isin(found, np.concatenate(self.groups))] if self.groups else found[:0]
 
-    def items_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Items that rows of the base belong to."""
-        owner = np.repeat(np.arange(len(self.groups)), [len(g) for g in self.groups])
-        flat = np.concatenate(self.groups)
-        order = np.argsort(flat)
-        return np.unique(owner[order[np.searchsorted(flat[order], rows)]])
-
     def named(self, name: str) -> Self:
         """Return the series with ``_<name>`` at the end of all its keys."""
         new = copy(self)
@@ -286,7 +284,8 @@ class SeriesDataset(Dataset):
             else:
                 rest |= self.base._fill_on(spot, part, rows)
             times.append(self.base.catalog.time[rows[0]])
-        rest.setdefault("key", self.base.catalog.key[self._dates(spot)[0][0]])
+        if times:
+            rest.setdefault("key", self.base.catalog.key[self._dates(spot)[0][0]])
         rest["time" if not self.name else f"time_{self.name}"] = torch.from_numpy(np.array(times).reshape(-1, 2))
         return rest
 
@@ -295,11 +294,17 @@ def stack(dataset: Dataset) -> Dataset:
     """Return one item of all rows, whatever their grids, to be read by place: one layer per date."""
     if isinstance(dataset, JoinedDataset):
         lead = stack(dataset.lead)
-        # A join by column pairs with the rows of the lead, which are one item now.
-        links = [link if link.rows is None else replace(link, rows=link.rows[:1]) for link in dataset.links]
-        return JoinedDataset(lead, links)
+        _refuse_pairs(dataset)
+        return JoinedDataset(lead, dataset.links)
     rows = np.arange(len(dataset))
     return SeriesDataset(dataset, [rows], dataset.catalog.take(rows[:1]))
+
+
+def _refuse_pairs(dataset: JoinedDataset) -> None:
+    if any(link.rows is not None for link in dataset.links):
+        raise QueryError(
+            "these rows are paired one by one; make a series of each side first: a.series() & b.series().named('b')"
+        )
 
 
 def series(dataset: Dataset, by: str, *, max_len: int | None, time: Any) -> Dataset:
@@ -312,8 +317,8 @@ def series(dataset: Dataset, by: str, *, max_len: int | None, time: Any) -> Data
         lead = series(dataset.lead, by, max_len=max_len, time=time)
         if not isinstance(lead, SeriesDataset):
             raise CatalogError("the leading dataset of a join makes no series")
-        firsts = np.array([g[0] for g in lead.groups], dtype=np.int64)
-        return JoinedDataset(lead, [link.taken(firsts) for link in dataset.links])
+        _refuse_pairs(dataset)
+        return JoinedDataset(lead, dataset.links)
     catalog = dataset.catalog
     rows = np.flatnonzero(in_time(catalog.time, Interval.parse(time)))
     rows = rows[np.lexsort((catalog.time[rows, 1], catalog.time[rows, 0]))]

@@ -103,9 +103,17 @@ class Loader:
     def _read(self, chunk: list[Any]) -> Any:
         return self.collate_fn(self.dataset.__getitems__(chunk))
 
+    @property
+    def _stateful(self) -> Any:
+        if not hasattr(self.sampler, "state_dict"):
+            raise SamplerError(
+                f"{type(self.sampler).__name__} keeps no state; use a sampler of geodata.samplers to resume"
+            )
+        return self.sampler
+
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch of the sampler."""
-        self.sampler.set_epoch(epoch)
+        self._stateful.set_epoch(epoch)
         self._finished = 0
 
     def state_dict(self) -> dict[str, Any]:
@@ -116,16 +124,12 @@ class Loader:
         SamplerError
             If the sampler keeps no state.
         """
-        if not hasattr(self.sampler, "state_dict"):
-            raise SamplerError(
-                f"{type(self.sampler).__name__} keeps no state; use a sampler of geodata.samplers to resume"
-            )
-        state: dict[str, Any] = self.sampler.state_dict(
+        state: dict[str, Any] = self._stateful.state_dict(
             self._before + self._finished * getattr(self.sampler, "world", 1)
         )
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where `state_dict` was taken."""
-        self.sampler.load_state_dict(state)
+        self._stateful.load_state_dict(state)
         self._before, self._finished = int(state["consumed"]), 0

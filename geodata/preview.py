@@ -18,7 +18,7 @@ from geodata.drawing import draw_outlines, draw_spectrum, save_png
 from geodata.errors import BandsError, NoFilesError, QueryError
 from geodata.grid import Grid, check_bounds
 from geodata.picture import composite, to_numpy
-from geodata.plot import draw_image, new_figure
+from geodata.plotting import draw_image, new_figure
 from geodata.readers.raster import read as read_raster
 from geodata.readers.vector import open_layer
 

@@ -106,6 +106,9 @@ def _one_bands(key: str, values: list[Bands]) -> Bands:
 
 def _stack(key: str, values: list[Tensor], pad: float | Mapping[str, float] | None) -> Tensor:
     first = values[0]
+    odd = next((v.dtype for v in values if v.dtype != first.dtype), None)
+    if odd is not None:
+        raise QueryError(f"{key} is {first.dtype} and {odd} in one batch; read both with the same dtype=")
     if all(v.shape == first.shape for v in values):
         whole = _buffer_of(values)
         return whole if whole is not None else torch.stack(values)

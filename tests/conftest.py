@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# The first example of a test may pay for imports and transformers: no deadline per example.
+settings.register_profile("geodata", deadline=None)
+settings.load_profile("geodata")
 
 
 @pytest.fixture(scope="session")

@@ -76,6 +76,9 @@ class Catalog:
                 f"item {keys[0]!r} has no CRS but item {keys[1]!r} has one; rows with and without a CRS do not share a "
                 "catalog: scan them apart, or give the first kind its CRS"
             )
+        absent = [n for a in self.assets for n in fields(a.href) if n not in self.table.column_names]
+        if absent:
+            raise CatalogError(f"a path template names the column {absent[0]!r}, which is not there")
         if np.isnan(self.time).any():
             raise CatalogError("a time is NaN; an unknown time is the interval (-inf, inf)")
 
@@ -320,6 +323,7 @@ class Catalog:
         Parameters
         ----------
         bounds : (left, bottom, right, top) in ``crs``, or a Grid
+            Without extent it is a point: items that hold it.
         crs : anything that names a CRS
             Not needed when ``bounds`` is a Grid; there is no default.
         time : as in `Interval.parse`, None for any

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -78,8 +78,10 @@ def _shapes(shape: Any, n: int) -> NDArray[np.int64]:
 
 
 def _systems(crs: Any, n: int) -> tuple[NDArray[np.int32], tuple[CRS | None, ...]]:
-    one = crs is None or isinstance(crs, (str, int)) or hasattr(crs, "to_wkt")
+    one = isinstance(crs, (str, dict)) or not isinstance(crs, Iterable)
     many = [crs] * n if one else list(crs)
+    if one and n:
+        as_crs(crs)
     if len(many) != n:
         raise CatalogError(f"{len(many)} CRSs for {n} keys; give one for all, or one per key")
     known: dict[Any, CRS | None] = {}

@@ -81,12 +81,13 @@ def boxes84(fp: Footprints) -> NDArray[np.float64]:
     """Return (N, 4) west, south, east, north in OGC:CRS84 that contain each footprint.
 
     West lies in [-180, 180). A footprint over the antimeridian has west > east. One that holds a pole is
-    (-180, ..., 180, +-90). Boxes carry a small margin: they are candidates, not the exact outline.
+    (-180, ..., 180, +-90). Boxes carry a small margin: they are candidates, not the exact outline. NaN where an item
+    lies nowhere on earth: in the empty corner of a world map, or without a CRS.
 
     Raises
     ------
     CRSError
-        If no point of an outline can be placed on earth.
+        If no item has a place on earth.
     """
     out = np.full((len(fp), 4), math.nan)
     for code in np.unique(fp.code):
@@ -107,6 +108,13 @@ def boxes84(fp: Footprints) -> NDArray[np.float64]:
         hard = np.flatnonzero(~simple)
         if len(hard):
             out[rows[hard]] = _hard_boxes(part.take(hard), crs)
+    placed = np.array([crs is not None for crs in fp.crs], dtype=bool)[fp.code]
+    if placed.any() and np.isnan(out[placed, 0]).all():
+        row = int(np.argmax(placed))
+        crs = fp.crs[fp.code[row]]
+        raise CRSError(
+            f"an item with transform {fp.affine[row].tolist()} in {crs.name if crs else None!r} has no place on earth"
+        )
     return out
 
 
@@ -137,15 +145,14 @@ def _hard_boxes(fp: Footprints, crs: CRS) -> NDArray[np.float64]:
     sides = 21
     lonlat = project(rings(fp, sides), crs, CRS84)
     finite = np.isfinite(lonlat[..., 0])
-    nowhere = np.flatnonzero(~finite.any(axis=1) & ~np.isfinite(_middles(fp, crs)))
-    if len(nowhere):
-        row = int(nowhere[0])
-        raise CRSError(f"an item with transform {fp.affine[row].tolist()} in {crs.name!r} has no place on earth")
+    nowhere = ~finite.any(axis=1) & ~np.isfinite(_middles(fp, crs))
     out = np.empty((len(fp), 4))
     whole = finite.all(axis=1)
     out[whole] = _boxes_of_rings(lonlat[whole], sides)
     # An outline that leaves the domain of its projection bounds nothing on earth: the exact test decides later.
     out[~whole] = (-180.0, -90.0, 180.0, 90.0)
+    # The empty corners of a world map: such tiles are never found by place.
+    out[nowhere] = math.nan
     if not crs.is_geographic:
         for latitude in (-90.0, 90.0):
             holds = _holds(fp, crs, latitude)
@@ -206,12 +213,13 @@ def _around_pole(ring: NDArray[np.float64]) -> shapely.Polygon:
 
 
 def lonlat_parts(boxes: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Split boxes with west > east in two; return (M, 4) plain boxes and the row of each."""
-    crossing = np.flatnonzero(boxes[:, 0] > boxes[:, 2])
-    rows = np.concatenate([np.arange(len(boxes)), crossing]).astype(np.int64)
+    """Split boxes with west > east in two and leave out NaN; return (M, 4) plain boxes and the row of each."""
+    known = np.flatnonzero(~np.isnan(boxes[:, 0]))
+    crossing = np.flatnonzero(boxes[known, 0] > boxes[known, 2])
+    rows = np.concatenate([known, known[crossing]]).astype(np.int64)
     parts = boxes[rows].copy()
     parts[crossing, 2] = 180.0
-    parts[len(boxes) :, 0] = -180.0
+    parts[len(known) :, 0] = -180.0
     return parts, rows
 
 

@@ -17,7 +17,11 @@ SIDES = 32
 """Points per side when an outline goes into another CRS."""
 EDGE_ERROR = 5e-6
 """How far such an outline may then lie beside its true course, in parts of its extent (0.5 m on 110 km at 60 degrees)."""
+TEAR = 20
+"""A step so many times longer than the usual one between two points of an outline is a seam, not an edge."""
 TURNS = (-360.0, 0.0, 360.0)
+CELLS, CELL_DEPTH = 8, 2
+"""How an outline that is torn in the other CRS is cut up, and how often."""
 
 
 def meet(a: Footprints, b: Footprints) -> NDArray[np.bool_]:
@@ -73,7 +77,7 @@ def _pixel_area(fp: Footprints) -> NDArray[np.float64]:
     return area
 
 
-def _meet_in_two(a: Footprints, b: Footprints, crs_a: CRS, crs_b: CRS) -> NDArray[np.bool_]:
+def _meet_in_two(a: Footprints, b: Footprints, crs_a: CRS, crs_b: CRS, depth: int = 0) -> NDArray[np.bool_]:
     """Compare outlines of two CRSs.
 
     The smaller footprint goes into the CRS of the larger, whose domain surely holds it; where that fails, the other
@@ -98,8 +102,8 @@ def _meet_in_two(a: Footprints, b: Footprints, crs_a: CRS, crs_b: CRS) -> NDArra
             if usual:
                 torn = np.flatnonzero(np.isnan(extent))
                 left[rows[torn]] = False
-                out[rows[torn]] = _sampled(home.take(rows[torn]), home_crs, guest.take(rows[torn]), guest_crs).any(
-                    axis=1
+                out[rows[torn]] = _meet_in_cells(
+                    home.take(rows[torn]), home_crs, guest.take(rows[torn]), guest_crs, depth
                 )
     return out
 
@@ -124,8 +128,14 @@ def _shared(
     if crs.is_geographic and not guest_crs.is_geographic:
         with np.errstate(invalid="ignore"):
             good &= np.abs(outline[..., 1]).max(axis=1) < 89.9
+    with np.errstate(invalid="ignore"):
+        steps = np.linalg.norm(np.diff(outline, axis=1, append=outline[:, :1]), axis=2)
+        torn = steps.max(axis=1) > TEAR * np.median(steps, axis=1)
+    if not crs.is_geographic and not same_crs(crs, guest_crs):
+        good &= ~torn
     out = np.full(len(home), None, dtype=object)
-    extent = np.where(np.isfinite(outline[..., 0]).any(axis=1), 0.0, np.nan)
+    lost = ~np.isfinite(outline[..., 0]).any(axis=1) | (torn & (not crs.is_geographic))
+    extent = np.where(lost, np.nan, 0.0)
     rows = np.flatnonzero(good)
     if not len(rows):
         return out, extent
@@ -153,6 +163,26 @@ def _holds(fp: Footprints, fp_crs: CRS, pieces: NDArray[np.object_], crs: CRS) -
         points = shapely.get_coordinates(shapely.point_on_surface(pieces[some]))
         out[some] = _inside(fp.take(some), project(points, crs, fp_crs)[:, None], fp_crs, slack=0.01)[:, 0]
     return out
+
+
+def _meet_in_cells(home: Footprints, crs: CRS, guest: Footprints, guest_crs: CRS, depth: int) -> NDArray[np.bool_]:
+    """Follow a torn outline: cut the guest into 8 x 8 cells, most of which are whole, and torn ones once more."""
+    if depth == CELL_DEPTH or not len(home):
+        sampled: NDArray[np.bool_] = _sampled(home, crs, guest, guest_crs).max(axis=1, initial=False)
+        return sampled
+    k = np.arange(CELLS)
+    row, col = (v.ravel() for v in np.meshgrid(k, k, indexing="ij"))
+    m = np.repeat(guest.affine, CELLS**2, axis=0)
+    size = np.repeat(guest.shape, CELLS**2, axis=0) / CELLS
+    at = size * np.tile(np.column_stack([row, col]), (len(guest), 1))
+    m[:, 2] += m[:, 0] * at[:, 1] + m[:, 1] * at[:, 0]
+    m[:, 5] += m[:, 3] * at[:, 1] + m[:, 4] * at[:, 0]
+    m[:, [0, 3]] *= size[:, 1:]
+    m[:, [1, 4]] *= size[:, :1]
+    cells = Footprints(m, np.ones((len(m), 2), dtype=np.int64), np.repeat(guest.code, CELLS**2), guest.crs)
+    found = _meet_in_two(home.take(np.repeat(np.arange(len(home)), CELLS**2)), cells, crs, guest_crs, depth + 1)
+    any_cell: NDArray[np.bool_] = found.reshape(len(guest), -1).max(axis=1)
+    return any_cell
 
 
 def _sampled(home: Footprints, crs: CRS, guest: Footprints, guest_crs: CRS) -> NDArray[np.bool_]:

@@ -117,7 +117,8 @@ def _polygons(fp: Footprints, crs: CRS, boxes: NDArray[np.float64], per_side: in
     polygons = np.full(len(fp), None, dtype=object)
     polygons[finite] = shapely.polygons(ring[finite]) if crs.is_geographic else lonlat_polygons(ring[finite])
     # An outline that leaves its projection's domain bounds nothing: its box is all that is known.
-    polygons[~finite] = shapely.box(*boxes[~finite].T)
+    placed = ~finite & ~np.isnan(boxes[:, 0])
+    polygons[placed] = shapely.box(*boxes[placed].T)
     west, _, east, _ = shapely.bounds(polygons).T
     for row in np.flatnonzero((west < -180) | (east > 180)):
         polygons[row] = _cut(polygons[row])
@@ -221,10 +222,11 @@ def _contents(table: pa.Table, about: dict[str, Any], path: Path) -> dict[str, A
         {},
     )
     kept = table.select([n for n in table.column_names if n not in OWN])
-    origin = np.column_stack([pc.fill_null(table[n], 0).to_numpy() for n in ("row_off", "col_off")]).astype(np.int64)
+    given = np.column_stack([pc.fill_null(table[n], 0).to_numpy() for n in ("row_off", "col_off")])
+    origin = given.astype(np.int64)
     assets = tuple(Asset.from_dict(a) for a in about["assets"])
     _check_paths(kept, assets, path)
-    if table["row_off"].null_count or table["col_off"].null_count or (origin < 0).any():
+    if table["row_off"].null_count or table["col_off"].null_count or (origin < 0).any() or (origin != given).any():
         raise CatalogError(f"{path} is damaged: offsets of tiles must be whole pixels; make the catalog again")
     return {**parsed, "origin": origin, "table": kept, "root": root, "lattice": lattice, "assets": assets}
 

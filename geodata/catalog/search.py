@@ -28,13 +28,23 @@ def search(catalog: Catalog, bounds: Any, crs: Any, when: Interval) -> Rows:
     system = bounds.crs if isinstance(bounds, Grid) else as_crs(crs)
     if system is None:
         raise CRSError("the query has no CRS; say in which CRS the bounds are, for example crs='EPSG:4326'")
-    asked = Footprints.of(bounds if isinstance(bounds, Grid) else Grid.of_box(bounds, system))
+    asked = Footprints.of(bounds if isinstance(bounds, Grid) else Grid.of_box(_with_area(bounds), system))
     rows = catalog.tree.candidates(boxes84(asked), (when.start, when.end))
     if len(rows):
         rows = rows[in_time(catalog.time[rows], when)]
     if len(rows):
         rows = rows[meet(catalog.footprints.take(rows), asked.take(np.zeros(len(rows), dtype=np.int64)))]
     return rows
+
+
+def _with_area(bounds: Any) -> Any:
+    """Give a point, or a line along an axis, the smallest extent to the right and downwards: items are half-open."""
+    try:
+        left, bottom, right, top = (float(v) for v in bounds)
+    except (TypeError, ValueError):
+        return bounds  # the check of bounds says what is wrong
+    speck = 1e-9 * max(1.0, abs(left), abs(bottom), abs(right), abs(top))
+    return left, bottom - speck if top == bottom else bottom, right + speck if right == left else right, top
 
 
 def nearest_miss(catalog: Catalog, target: Grid, when: Interval = ALWAYS) -> NoOverlapError:
@@ -49,7 +59,7 @@ def nearest_miss(catalog: Catalog, target: Grid, when: Interval = ALWAYS) -> NoO
         first = catalog.interval(int(in_place[0]))
         return NoOverlapError(f"{found} in time {when!r}; in place there are {len(in_place)}, the first of {first!r}")
     distance = distance_km(catalog.box84, boxes84(Footprints.of(target))[0])
-    row = int(np.argmin(distance))
+    row = int(np.nanargmin(distance))
     return NoOverlapError(f"{found}; nearest is {catalog.key[row]!r}, {distance[row]:.1f} km away")
 
 

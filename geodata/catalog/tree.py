@@ -44,7 +44,7 @@ class Tree:
         days = _days(time)[self._row]
         low = np.ascontiguousarray(np.column_stack([parts[:, :2], days[:, 0]]))
         high = np.ascontiguousarray(np.column_stack([parts[:, 2:], days[:, 1]]))
-        self._plain = len(self._row) == len(boxes)
+        self._plain = bool((self._row == np.arange(len(self._row))).all())
         ids = np.arange(len(parts), dtype=np.int64)
         self._index = Index((ids, low, high), properties=Property(dimension=3, leaf_capacity=64)) if len(ids) else None
 

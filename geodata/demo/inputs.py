@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from geodata.datasets import RasterDataset, VectorDataset
 from geodata.demo.archive import CLASSES, IMAGE_PATTERN, write_archive
 from geodata.errors import NoFilesError, QueryError
 from geodata.picture import PALETTE
-from geodata.preview import VECTOR_SUFFIXES, empty_bands
+from geodata.preview import VECTOR_SUFFIXES, bands_of, empty_bands
 
 __all__ = ["Inputs", "Job", "open_inputs"]
 
 MOST_CLASSES = 64
+SCAN = 1024
+"""Side of the blocks, in pixels, in which labels are searched for their values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Job:
     ignore: tuple[int, ...] | None = None
     pattern: str | None = None
     sensor: str | None = None
-    steps: int = 200
+    steps: int = 150
     block: int | None = None
     seed: int = 0
 
@@ -82,11 +82,11 @@ def open_inputs(job: Job, say: Callable[[str], None]) -> Inputs:
     images = RasterDataset(folder, pattern=job.pattern, sensor=job.sensor)
     empty = empty_bands(images)
     if empty:
-        kept = [name for name in images.bands.names if name not in empty]
+        kept = [name for name in bands_of(images).names if name not in empty]
         say(f"left out {len(empty)} bands without one observed pixel: {', '.join(empty)}")
         images = RasterDataset(images.catalog, bands=kept)
     if labels.suffix.lower() in VECTOR_SUFFIXES:
-        truth = VectorDataset(labels, label=job.label)
+        truth: Any = VectorDataset(labels, label=job.label)
         ignore: tuple[int, ...] = ()
         if job.label is None:
             inside = {0: ("elsewhere", "#c9b99a"), 1: (labels.stem, "#4477aa")}
@@ -124,9 +124,9 @@ def _find(job: Job) -> tuple[Path, Path]:
 def _classes(joined: Any, names: tuple[str, ...] | None, ignore: tuple[int, ...]) -> dict[int, tuple[str, str]]:
     """Name and colour of every class value from 0 to the highest one that occurs."""
     highest = len(names) - 1 if names else -1
-    for row in range(len(joined)):
-        mask = joined[row]["mask"]
-        highest = max(highest, int(torch.as_tensor(mask).max()))
+    if not names:
+        blocks = joined.tile(SCAN)
+        highest = max(int(blocks[row]["mask"].max()) for row in range(len(blocks)))
     if highest < 1 or highest >= MOST_CLASSES:
         raise QueryError(
             f"the highest label value is {highest}; classes must be whole numbers from 0 to {MOST_CLASSES - 1}, at least two"

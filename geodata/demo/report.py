@@ -17,8 +17,8 @@ from geodata.demo.inputs import Inputs
 from geodata.demo.metrics import iou, mean_iou
 from geodata.demo.train import targets
 from geodata.drawing import save_png
-from geodata.plot import draw_image, draw_mask, new_figure
-from geodata.preview import read_item
+from geodata.plotting import draw_image, draw_mask, new_figure
+from geodata.preview import read_item, short
 
 __all__ = ["draw_maps", "results_table"]
 
@@ -70,6 +70,7 @@ def draw_maps(
     path : PNG to write
     """
     scenes = list(maps)[:MOST_SCENES]
+    present: set[int] = set()
     shapes = inputs.joined.catalog.shape[: len(scenes)]
     height = float(np.clip(4.6 * (shapes[:, 0] / shapes[:, 1]).max(), 2.5, 8.0))
     figure = new_figure(16.0, height * len(scenes) + 0.6)
@@ -78,8 +79,9 @@ def draw_maps(
         sample = read_item(inputs.joined, row)
         truth = targets(sample)
         predicted = _read_map(folder / maps[key], truth.shape)
+        present |= set(np.unique(truth).tolist()) | set(np.unique(predicted).tolist())
         draw_image(axes[row, 0], sample)
-        axes[row, 0].set_title(f"{key}\n{axes[row, 0].get_title()}", fontsize=9)
+        axes[row, 0].set_title(f"{short(key)}\n{axes[row, 0].get_title()}", fontsize=9)
         draw_mask(axes[row, 1], truth, classes=inputs.classes, legend=False)
         axes[row, 1].set_title("labels", fontsize=9)
         draw_mask(axes[row, 2], predicted, classes=inputs.classes)
@@ -87,19 +89,15 @@ def draw_maps(
         scale = truth.shape[0] / int(inputs.joined.catalog.shape[row, 0])
         for ax in axes[row, 1:]:
             _outline_blocks(ax, tiles.where(tile_of=key), set(split["test"]), scale)
-    _legend(axes, inputs)
+    _legend(axes, [entry for value, entry in inputs.classes.items() if value in present])
     save_png(figure, path)
 
 
-def _legend(axes: NDArray[Any], inputs: Inputs) -> None:
-    """One legend with all classes, whichever of them occur in a scene."""
+def _legend(axes: NDArray[Any], classes: Sequence[tuple[str, str]]) -> None:
+    """One legend for all scenes instead of one for each."""
     from matplotlib.patches import Patch
 
-    handles = [
-        Patch(color=colour, label=name)
-        for value, (name, colour) in inputs.classes.items()
-        if value not in inputs.ignore
-    ]
+    handles = [Patch(color=colour, label=name) for name, colour in classes]
     for ax in axes[:, 2]:
         if ax.get_legend() is not None:
             ax.get_legend().remove()

@@ -222,7 +222,9 @@ class Log:
         self._notes.clear()
         yield
         self.seconds[name] = time.perf_counter() - start
-        self.console.print(f"{name:<11}{self.seconds[name]:6.1f} s   {'; '.join(self._notes)}", markup=False)
+        self.console.print(
+            f"{name:<11}{self.seconds[name]:6.1f} s   {'; '.join(self._notes)}", markup=False, soft_wrap=True
+        )
 
     def note(self, text: str) -> None:
         """Add to the line of the running phase."""
@@ -230,7 +232,7 @@ class Log:
 
     def say(self, text: str) -> None:
         """Print a line now."""
-        self.console.print(text, markup=False)
+        self.console.print(text, markup=False, soft_wrap=True)
 
     def progress(self, what: str, total: int) -> Callable[[Iterable[Any]], Iterable[Any]]:
         """Return a wrapper that shows a bar, on a terminal only."""

@@ -39,7 +39,7 @@ class Plan:
     normalize: T.Normalize
     weight: Tensor
     size: int = 64
-    steps: int = 200
+    steps: int = 150
     batch_size: int = 8
     rate: float = 0.01
     seed: int = 0

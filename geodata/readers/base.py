@@ -2,22 +2,51 @@
 
 from __future__ import annotations
 
+import os
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rasterio.errors import NotGeoreferencedWarning
 
 from geodata.bands import Bands
 from geodata.grid import Grid
 
-__all__ = ["VALIDITY", "Asset", "Header", "PixelWindow", "Raster", "stored_nodata"]
+__all__ = ["VALIDITY", "Asset", "Header", "PixelWindow", "Raster", "quietly", "stored_nodata"]
 
 VALIDITY = ("all", "nodata", "mask", "alpha", "nan")
 """How a file says which pixels were observed: always; by a value; by a mask band; by an alpha band; by NaN."""
 
 PixelWindow = tuple[int, int, int, int]
 """row, column, height, width in pixels of a file, wholly inside it."""
+
+
+_quiet = threading.Lock()
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Silence rasterio's warning about rasters without a georeference, which is a fact here and no surprise.
+
+    Python's warning filters are shared by all threads: two that change them at once leak the warning.
+    """
+    with _quiet, warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        yield
+
+
+def _renew() -> None:
+    # A thread of the parent may have held the lock when this process was forked.
+    global _quiet
+    _quiet = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_renew)
 
 
 def stored_nodata(nodata: float | None, dtype: Any) -> Any:

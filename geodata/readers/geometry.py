@@ -57,10 +57,9 @@ def frame(way: Way, grid: Grid) -> tuple[Points, Points] | None:
         if not (np.abs(_pixels(outer, again) - _pixels(outer, edges[len(xy) // 2 :])) < 0.5).all():
             continue
         poles = _pixels(outer, way.poles)
-        covered = np.all((poles >= 0) & (poles <= (outer.width, outer.height)), axis=1).tolist()
-        if not way.turn and any(covered):
+        if not way.turn and ((poles >= 0) & (poles <= (outer.width, outer.height))).all(axis=1).any():
             continue
-        near, far = (_boxes(part, way.turn, covered) for part in np.split(xy, 2))
+        near, far = (_boxes(part, way.turn) for part in np.split(xy, 2))
         return near, far
     _check_world(grid)
     return None
@@ -83,19 +82,16 @@ def _check_world(grid: Grid) -> None:
 
 
 def _outline(grid: Grid, way: Way) -> Points:
-    """Return points along the edge of a grid, the ones next to the poles among them."""
+    """Return points along the edge of a grid, then the two points of the grid that are next to the poles."""
     poles = np.clip(np.nan_to_num(_pixels(grid, way.poles)), 0, (grid.width, grid.height))
     return np.concatenate([grid.boundary(_PER_SIDE), grid.xy(poles)])
 
 
-def _boxes(xy: Points, turn: float, covered: list[bool]) -> Points:
+def _boxes(xy: Points, turn: float) -> Points:
     (left, bottom), (right, top) = xy.min(axis=0), xy.max(axis=0)
-    if turn:
-        x = np.unwrap(xy[: 4 * _PER_SIDE, 0], period=turn)
+    if turn:  # closed, so that a boundary around a pole comes to a whole turn
+        x = np.unwrap(xy[np.arange(4 * _PER_SIDE + 1) % (4 * _PER_SIDE), 0], period=turn)
         left, right = x.min(), x.max()
-        if any(covered):
-            left, right = min(left, -turn / 2), max(right, turn / 2)
-            top, bottom = (turn / 4 if covered[0] else top), (-turn / 4 if covered[1] else bottom)
     # Between two points of the boundary the true outline may bulge a little.
     dx, dy = (right - left) / 50, (top - bottom) / 50
     left, bottom, right, top = left - dx, bottom - dy, right + dx, top + dy

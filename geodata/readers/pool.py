@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import threading
-import warnings
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import rasterio
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 
 from geodata.errors import ReadError
+from geodata.readers.base import quietly
 
 __all__ = ["HandlePool", "handles", "open_raster"]
 
@@ -27,24 +27,23 @@ def open_raster(href: str) -> DatasetReader:
         If the file is missing, empty, truncated in its header, or of no format that GDAL knows.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with quietly():
             return rasterio.open(href)
     except (RasterioError, OSError) as error:
         hint = " (the file is empty)" if os.path.isfile(href) and os.path.getsize(href) == 0 else ""
         raise ReadError(f"cannot open {href}{hint}: {error}") from None
 
 
-Stamp = tuple[str, int, int]
-"""A file as it was when it was opened: path, time of change in ns, bytes. A file written anew gets a new handle."""
+Stamp = tuple[str, int, int, int]
+"""A file as it was when it was opened: path, inode, time of change in ns, bytes. A file written anew gets a new handle."""
 
 
 def _stamp(href: str) -> Stamp:
     try:
         stat = os.stat(href)
     except OSError:
-        return href, 0, 0  # a URL, or a file that is gone: opening it will say so
-    return href, stat.st_mtime_ns, stat.st_size
+        return href, 0, 0, 0  # a URL, or a file that is gone: opening it will say so
+    return href, stat.st_ino, stat.st_mtime_ns, stat.st_size
 
 
 class HandlePool:

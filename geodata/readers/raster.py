@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
@@ -42,8 +41,7 @@ def describe(href: str) -> Header:
     DtypeError
         If its bands differ in dtype or are complex.
     """
-    with warnings.catch_warnings(), open_raster(href) as src:
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+    with open_raster(href) as src:
         dtypes = set(src.dtypes)
         if len(dtypes) > 1 or "complex" in src.dtypes[0]:
             raise DtypeError(

@@ -12,6 +12,7 @@ from rasterio.features import rasterize
 
 from geodata.errors import CatalogError, DtypeError
 from geodata.grid import PIXEL_TOLERANCE, Grid
+from geodata.readers.base import quietly
 from geodata.readers.geometry import MARGIN, grown
 from geodata.readers.vector import Features
 from geodata.readers.way import Geometries, mend
@@ -190,9 +191,10 @@ def _rasterize(geometries: Geometries, numbers: NDArray[Any], grid: Grid, all_to
     shapes = _mappings(geometries, numbers)
     if not shapes:
         return np.zeros(grid.shape, dtype=np.int32)
-    drawn: NDArray[np.int32] = rasterize(
-        shapes, out_shape=grid.shape, transform=grid.transform, fill=0, dtype="int32", all_touched=all_touched
-    )
+    with quietly():
+        drawn: NDArray[np.int32] = rasterize(
+            shapes, out_shape=grid.shape, transform=grid.transform, fill=0, dtype="int32", all_touched=all_touched
+        )
     return drawn
 
 

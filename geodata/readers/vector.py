@@ -258,7 +258,8 @@ _cache: OrderedDict[tuple[Any, ...], VectorLayer] = OrderedDict()
 
 def _unlock_child() -> None:
     # A thread of the parent may hold the lock at the fork; it does not exist in the child to give it back.
-    pass
+    global _lock
+    _lock = threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):

@@ -91,8 +91,8 @@ class QuerySampler(Sampler[Query], ABC):
     ) -> None:
         if uneven not in ("pad", "keep", "drop"):
             raise SamplerError(f"uneven={uneven!r} must be 'pad', 'keep' or 'drop'")
-        if seed < 0:
-            raise SamplerError(f"seed {seed} must be 0 or above")
+        if not 0 <= seed < 2**64:
+            raise SamplerError(f"seed {seed} must be 0 or above and below 2**64")
         self.seed, self.uneven = seed, uneven
         self.rank, self.world = _place(rank, world)
         self.epoch = 0

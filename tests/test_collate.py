@@ -1,0 +1,206 @@
+"""Samples become a batch: without a copy where they are views of one buffer, without a guess where they differ."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from makers import north_up, write_tif
+from torch.utils.data import DataLoader, default_collate
+
+import geodata as gd
+from geodata.datasets import RasterDataset
+from geodata.errors import BandsError, GridError, QueryError
+from geodata.samplers import GridPatchSampler, ItemSampler, RandomPatchSampler
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images")
+    rng = np.random.default_rng(0)
+    for i in range(4):
+        write_tif(
+            folder / f"{i}_20200{i + 1}01.tif",
+            rng.integers(1, 9000, (3, 40, 50)).astype(np.uint16),
+            north_up(500000 + 500 * i),
+            nodata=0,
+        )
+    return RasterDataset(folder, pattern=r"(?P<item>\d)_(?P<date>\d{8})\.tif$")
+
+
+def patches(ds, n=8, size=16):
+    return ds.__getitems__(list(RandomPatchSampler(ds, size=size, length=n, seed=0)))
+
+
+def test_a_batch_has_a_leading_axis_and_lists(images):
+    samples = patches(images)
+    batch = gd.collate(samples)
+    assert set(batch) == set(samples[0])
+    for i, sample in enumerate(samples):
+        assert torch.equal(batch["image"][i], sample["image"]) and torch.equal(batch["valid"][i], sample["valid"])
+        for key in ("grid", "time", "key", "query"):
+            assert batch[key][i] == sample[key]
+    assert batch["image"].shape == (8, 3, 16, 16) and batch["draw"].tolist() == [[0, i] for i in range(8)]
+    assert isinstance(batch["bands"], gd.Bands) and batch["bands"] == images.bands
+    assert all(isinstance(batch[k], list) for k in ("grid", "time", "key", "query"))
+
+
+def test_samples_that_are_views_of_one_buffer_are_not_copied(images):
+    samples = patches(images)
+    batch = gd.collate(samples)
+    for key in ("image", "valid"):
+        assert batch[key].data_ptr() == samples[0][key].data_ptr(), key
+        assert batch[key].is_contiguous()
+    for some in (samples[2:5], samples[:1]):
+        assert gd.collate(some)["image"].data_ptr() == some[0]["image"].data_ptr()
+        assert torch.equal(gd.collate(some)["image"], torch.stack([s["image"] for s in some]))
+
+
+@pytest.mark.parametrize(
+    "pick",
+    [
+        lambda s: s[::-1],
+        lambda s: s[::2],
+        lambda s: [s[0], s[0]],
+        lambda s: [s[1], s[0], s[2]],
+        lambda s: [*s[:2], {**s[2], "image": s[2]["image"].clone()}],
+        lambda s: [{**v, "image": v["image"].flip(-1)} for v in s[:3]],
+        lambda s: [{**v, "image": v["image"].transpose(1, 2)} for v in s[:3]],
+        lambda s: [{**v, "image": v["image"][:, 4:12, 4:12]} for v in s[:3]],
+        lambda s: [{**v, "image": v["image"][:0]} for v in s[:3]],
+        lambda s: [{**v, "image": v["image"].double()} for v in s[:3]],
+        lambda s: [{**v, "image": v["image"].view(torch.int32)} for v in s[:3]],
+    ],
+)
+def test_anything_else_is_stacked_right(images, pick):
+    samples = pick(patches(images))
+    batch = gd.collate(samples)
+    assert torch.equal(batch["image"], torch.stack([s["image"] for s in samples]))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 7), min_size=1, max_size=8))
+def test_any_choice_of_samples_is_their_stack(images, order):
+    samples = patches(images)
+    some = [samples[i] for i in order]
+    batch = gd.collate(some)
+    assert torch.equal(batch["image"], torch.stack([s["image"] for s in some]))
+    assert torch.equal(batch["valid"], torch.stack([s["valid"] for s in some]))
+
+
+def test_batches_do_not_share_memory(images):
+    a, b = gd.collate(patches(images)), gd.collate(patches(images))
+    a["image"].zero_()
+    assert b["image"].abs().sum() > 0
+
+
+def test_items_of_unequal_shape_are_read_one_by_one(tmp_path):
+    for i, size in enumerate(((4, 6), (5, 3))):
+        write_tif(tmp_path / f"{i}.tif", np.full(size, i + 1, np.uint8))
+    ds = RasterDataset(tmp_path)
+    samples = ds.__getitems__([0, 1])
+    assert [tuple(s["image"].shape) for s in samples] == [(1, 4, 6), (1, 5, 3)]
+    with pytest.raises(
+        GridError,
+        match=r"image has shapes \[\(1, 4, 6\), \(1, 5, 3\)\] in one batch; sample windows of one size, or pad: collate\(pad=0\)",
+    ):
+        gd.collate(samples)
+    batch = gd.collate(samples, pad=9)
+    assert batch["image"].shape == (2, 1, 5, 6)
+    assert (batch["image"][0, 0, :4] == 1).all() and (batch["image"][0, 0, 4] == 9).all()
+    assert (batch["image"][1, 0, :, :3] == 2).all() and (batch["image"][1, 0, :, 3:] == 9).all()
+    assert batch["valid"].sum(dim=(1, 2)).tolist() == [24, 15] and batch["valid"].dtype == torch.bool
+
+
+@pytest.mark.parametrize("pad", [3, {"image": 3, "extra": 4}, {"image": 3, "extra": 4, "mask": 0, "valid": 1}])
+def test_padding_never_makes_observed_pixels_or_classes(pad):
+    def sample(h):
+        return {
+            "image": torch.ones(1, h, 2),
+            "valid": torch.ones(h, 2, dtype=torch.bool),
+            "mask_lc": torch.ones(h, 2, dtype=torch.int64),
+            "extra": torch.ones(h),
+        }
+
+    batch = gd.collate([sample(2), sample(3)], pad=pad)
+    assert batch["image"][0, 0, 2].tolist() == [3, 3] and not batch["valid"][0, 2].any()
+    assert batch["mask_lc"][0, 2].tolist() == [-100, -100] and batch["extra"][0, 2] == (3 if pad == 3 else 4)
+    with pytest.raises(GridError, match="extra has shapes"):
+        gd.collate([sample(2), sample(3)], pad={"image": 3})
+
+
+def test_ragged_keys_stay_lists(images):
+    samples = [
+        {
+            "boxes": torch.zeros(n, 4),
+            "box_labels_x": torch.zeros(n),
+            "corners": torch.zeros(n, 4, 2),
+            "instances": torch.zeros(n, 3, 3),
+        }
+        for n in (2, 0, 5)
+    ]
+    batch = gd.collate(samples)
+    assert all(isinstance(v, list) and [len(t) for t in v] == [2, 0, 5] for v in batch.values())
+
+
+def test_numbers_become_tensors():
+    batch = gd.collate([{"cloud": 0.5, "n": 1, "m": np.float64(2)}, {"cloud": 0.25, "n": 2, "m": np.float64(3)}])
+    assert batch["cloud"].tolist() == [0.5, 0.25] and batch["n"].dtype == torch.int64 and batch["m"].tolist() == [2, 3]
+
+
+def test_what_is_no_batch(images):
+    samples = patches(images, 2)
+    with pytest.raises(QueryError, match="a batch needs at least one sample"):
+        gd.collate([])
+    with pytest.raises(QueryError, match="samples of one batch have different keys"):
+        gd.collate([samples[0], {k: v for k, v in samples[1].items() if k != "valid"}])
+    other = {**samples[1], "bands": samples[1]["bands"].select(["3", "2", "1"])}
+    with pytest.raises(BandsError, match=r"bands differs within a batch: .* select the same bands everywhere"):
+        gd.collate([samples[0], other])
+    state = {**samples[1], "bands": samples[1]["bands"].with_state("dB")}
+    with pytest.raises(BandsError, match="bands differs within a batch"):
+        gd.collate([samples[0], state])
+
+
+def test_padding_does_not_cut_values_to_the_first_samples_dtype():
+    small, large = torch.full((1, 2), 7, dtype=torch.uint8), torch.full((1, 3), 300, dtype=torch.int16)
+    with pytest.raises((GridError, QueryError), match=r"dtype|uint8"):
+        assert gd.collate([{"image": small}, {"image": large}], pad=0)["image"].max() == 300
+
+
+def test_torchs_own_collate_gives_the_same(images):
+    samples = patches(images)
+    ours, torchs = gd.collate(samples), default_collate(samples)
+    assert set(ours) == set(torchs)
+    for key, value in ours.items():
+        if isinstance(value, torch.Tensor):
+            assert torch.equal(value, torchs[key]), key
+        else:
+            assert value == torchs[key], key
+
+
+@pytest.mark.parametrize("options", [{"collate_fn": gd.collate}, {}], ids=["gd.collate", "default_collate"])
+@pytest.mark.parametrize("sampler", [None, "grid", "random", "items"])
+def test_a_plain_data_loader_works(images, options, sampler):
+    samplers = {
+        "grid": lambda: GridPatchSampler(images, size=20),
+        "random": lambda: RandomPatchSampler(images, size=20, length=7, seed=1),
+        "items": lambda: ItemSampler(images, shuffle=True),
+        None: lambda: None,
+    }
+    loader = DataLoader(images, batch_size=3, sampler=samplers[sampler](), **options)
+    keys = [k for batch in loader for k in batch["key"]]
+    order = samplers[sampler]() or range(4)
+    assert keys == [images[q]["key"] for q in order]
+    assert next(iter(loader))["bands"] == images.bands
+
+
+def test_the_state_of_bands_survives_pinning():
+    from torch.utils.data._utils.pin_memory import pin_memory
+
+    bands = gd.Bands(["a", "b"], state="dB")
+    moved = pin_memory({"bands": bands, "time": [gd.Interval(0, 1)], "query": [gd.Query(row=0)]})
+    assert moved["bands"] == bands and moved["bands"].state == "dB"
+    assert moved["query"] == [gd.Query(row=0)] and moved["time"] == [gd.Interval(0, 1)]

@@ -14,14 +14,14 @@ from torch import Tensor
 
 from geodata.bands import Bands
 from geodata.catalog import Catalog
-from geodata.catalog.columns import row_numbers
+from geodata.catalog.columns import row_numbers, rows_of_parts
 from geodata.catalog.search import nearest_miss
 from geodata.catalog.tiles import tile
 from geodata.crs import CRS, as_crs
 from geodata.errors import CatalogError, CRSError, GridError, KeyClashError, QueryError
 from geodata.grid import Grid, check_res
 from geodata.interval import Interval
-from geodata.place import bounds_in, common_crs, grid_over
+from geodata.place import bounds_in, common_crs, grid_of_slices, grid_over
 from geodata.query import Query
 from geodata.sample import Sample
 from geodata.spot import Buffers, Slots, Spot
@@ -54,8 +54,6 @@ class Dataset(torch.utils.data.Dataset[Sample], ABC):
         self.name = name
         self.transforms = transforms
         self._view: tuple[CRS, tuple[float, float] | None] | None = None
-
-    # ------------------------------------------------------------------ what a kind of dataset says
 
     step: int = 1
     """Windows and tiles must be multiples of it, in pixels (above 1 only with native resolutions)."""
@@ -92,8 +90,6 @@ class Dataset(torch.utils.data.Dataset[Sample], ABC):
         new = copy(self)
         new.catalog = catalog
         return new
-
-    # ------------------------------------------------------------------ reading
 
     def __len__(self) -> int:
         return len(self.catalog)
@@ -161,17 +157,9 @@ class Dataset(torch.utils.data.Dataset[Sample], ABC):
         raise QueryError(f"{index!r} is no index; use an integer, a Query, a Grid, or ds[x0:x1, y0:y1, t0:t1]")
 
     def _query_of_slices(self, x: slice, y: slice, t: slice = slice(None)) -> Query:
-        if t.step is not None:
-            raise QueryError(f"time slice {t} has a step; use ds.series(max_len=) to thin out dates")
-        crs = self.crs
-        bounds: Any = (x.start, y.start, x.stop, y.stop)
-        if None in bounds:
-            bounds = tuple(whole if v is None else v for v, whole in zip(bounds, self.bounds, strict=True))
-        res: Any = (x.step or y.step, y.step or x.step) if x.step or y.step else None
-        if res is None and self._view is not None:
-            res = self._view[1]
-        when = Interval.parse((t.start, t.stop))
-        return Query(grid=grid_over(self.catalog, bounds, crs, res, when), time=when)
+        res = self._view[1] if self._view is not None else None
+        grid, when = grid_of_slices(self.catalog, self.crs, x, y, t, res)
+        return Query(grid=grid, time=when)
 
     def _spot(self, query: Query) -> Spot:
         if query.grid is not None:
@@ -230,7 +218,7 @@ class Dataset(torch.utils.data.Dataset[Sample], ABC):
             return self[Query(grid=grid, time=when)]
         if stack != "time":
             raise QueryError(f"stack={stack!r} must be None or 'time'")
-        from geodata.composite import stack as stacked
+        from geodata.series import stack as stacked
 
         return stacked(self)[Query(grid=grid, time=when)]
 
@@ -259,8 +247,6 @@ class Dataset(torch.utils.data.Dataset[Sample], ABC):
         new._view = (system, None if res is None else check_res(res))
         return new
 
-    # ------------------------------------------------------------------ other rows
-
     def take(self, rows: Any) -> Self:
         """Return some rows (integers in order, or a boolean mask)."""
         rows = row_numbers(rows, len(self))
@@ -288,16 +274,7 @@ class Dataset(torch.utils.data.Dataset[Sample], ABC):
         CatalogError
             If a key is unknown, in two parts, or missing from all parts: never a silent partial split.
         """
-        rows = {name: self.catalog.rows_of(split[name]) for name in split}
-        every = np.concatenate(list(rows.values())) if rows else np.empty(0, dtype=np.int64)
-        count = np.bincount(every, minlength=len(self))
-        if (count > 1).any():
-            raise CatalogError(f"key {self.catalog.key[int(np.argmax(count))]!r} is in more than one part")
-        if (count == 0).any():
-            missing = np.flatnonzero(count == 0)
-            raise CatalogError(
-                f"{len(missing)} of {len(self)} rows are in no part of the split, first {self.catalog.key[missing[0]]!r}"
-            )
+        rows = rows_of_parts(self.catalog, split)
         return {name: self.take(r) for name, r in rows.items() if name != "dropped"}
 
     def named(self, name: str) -> Self:
@@ -320,7 +297,7 @@ class Dataset(torch.utils.data.Dataset[Sample], ABC):
         time : as in `Interval.parse`
             Only rows of this time.
         """
-        from geodata.composite import series
+        from geodata.series import series
 
         return series(self, by, max_len=max_len, time=time)
 

@@ -10,11 +10,11 @@ from geodata.catalog import Catalog
 from geodata.catalog.footprint import project, rings
 from geodata.catalog.search import nearest_miss
 from geodata.crs import CRS, crs_text, same_crs
-from geodata.errors import CRSError, GridError
+from geodata.errors import CRSError, GridError, QueryError
 from geodata.grid import PIXEL_TOLERANCE, Bounds, Grid, check_bounds, check_res
 from geodata.interval import ALWAYS, Interval
 
-__all__ = ["bounds_in", "common_crs", "grid_over"]
+__all__ = ["bounds_in", "common_crs", "grid_of_slices", "grid_over"]
 
 
 def common_crs(catalog: Catalog) -> CRS:
@@ -73,3 +73,22 @@ def grid_over(catalog: Catalog, bounds: Any, crs: CRS | None, res: Any, when: In
     c0, r0 = np.floor(pixels.min(axis=0) + PIXEL_TOLERANCE).astype(int).tolist()
     c1, r1 = np.ceil(pixels.max(axis=0) - PIXEL_TOLERANCE).astype(int).tolist()
     return lattice.window(r0, c0, max(r1 - r0, 1), max(c1 - c0, 1))
+
+
+def grid_of_slices(catalog: Catalog, crs: CRS, x: slice, y: slice, t: slice, res: Any) -> tuple[Grid, Interval]:
+    """Return the grid and time of ``ds[x0:x1:xres, y0:y1:yres, t0:t1]``; an open end is that of all rows.
+
+    Raises
+    ------
+    QueryError
+        If the time has a step.
+    """
+    if t.step is not None:
+        raise QueryError(f"time slice {t} has a step; use ds.series(max_len=) to thin out dates")
+    bounds: Any = (x.start, y.start, x.stop, y.stop)
+    if None in bounds:
+        bounds = tuple(whole if v is None else v for v, whole in zip(bounds, bounds_in(catalog, crs), strict=True))
+    if x.step or y.step:
+        res = (x.step or y.step, y.step or x.step)
+    when = Interval.parse((t.start, t.stop))
+    return grid_over(catalog, bounds, crs, res, when), when

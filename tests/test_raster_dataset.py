@@ -536,6 +536,18 @@ def test_bands_of_one_file_in_any_order(tmp_path):
     assert np.array_equal(named[0]["image"].numpy(), pixels[[4, 0]])
 
 
+def test_bands_of_several_files_of_several_bands_in_any_order(tmp_path):
+    first, second = noise(2, 4, 5), noise(3, 4, 5, seed=1)
+    write_tif(tmp_path / "a_BX.tif", first, descriptions=["p", "q"])
+    write_tif(tmp_path / "a_BY.tif", second)
+    stored_bands = dict(zip(("BX_p", "BX_q", "BY_1", "BY_2", "BY_3"), [*first, *second], strict=True))
+    for order in (["BX_p", "BY_2", "BX_q"], ["BY_3", "BX_q", "BY_1", "BX_p"], ["BX_q", "BX_p"], list(stored_bands)):
+        ds = RasterDataset(tmp_path, pattern=BANDS, bands=order)
+        for ask in (0, ds.catalog.grid(0).window(0, 0, 4, 5)):
+            assert np.array_equal(ds[ask]["image"].numpy(), np.stack([stored_bands[n] for n in order]))
+        assert ds.bands.names == tuple(order)
+
+
 @pytest.mark.parametrize(
     ("asked", "said"),
     [

@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 
 from geodata.catalog import parquet, tiles
 from geodata.catalog import search as searching
-from geodata.catalog.columns import parse, row_numbers
+from geodata.catalog.columns import check, matching, parse, row_numbers
 from geodata.catalog.concat import concat
 from geodata.catalog.footprint import Footprints, boxes84
 from geodata.catalog.paths import fields, resolve
 from geodata.catalog.scan import scan
 from geodata.catalog.tree import Tree
 from geodata.crs import CRS, crs_text
-from geodata.errors import CatalogError, CRSError
+from geodata.errors import CatalogError
 from geodata.grid import Grid
 from geodata.interval import Interval
 from geodata.query import Window
@@ -64,25 +64,7 @@ class Catalog:
     dropped: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        n = len(self.footprints)
-        if self.origin.shape != (n, 2) or self.time.shape != (n, 2) or self.table.num_rows != n:
-            raise CatalogError(
-                f"columns of unequal length: {n} footprints, {len(self.time)} times, {self.table.num_rows} keys"
-            )
-        used = {self.footprints.crs[c] is None for c in np.unique(self.footprints.code)}
-        if len(used) > 1:
-            keys = [self.key[np.flatnonzero(self._no_crs == flag)[0]] for flag in (True, False)]
-            raise CRSError(
-                f"item {keys[0]!r} has no CRS but item {keys[1]!r} has one; rows with and without a CRS do not share a "
-                "catalog: scan them apart, or give the first kind its CRS"
-            )
-        absent = [n for a in self.assets for n in fields(a.href) if n not in self.table.column_names]
-        if absent:
-            raise CatalogError(f"a path template names the column {absent[0]!r}, which is not there")
-        if np.isnan(self.time).any():
-            raise CatalogError("a time is NaN; an unknown time is the interval (-inf, inf)")
-
-    # ------------------------------------------------------------------ making
+        check(self)
 
     @classmethod
     def from_columns(
@@ -143,8 +125,6 @@ class Catalog:
     def save(self, path: str | Path) -> Path:
         """Write a GeoParquet 1.1 file that geopandas, QGIS and `load` open; written beside and then moved into place."""
         return parquet.write(self, Path(path))
-
-    # ------------------------------------------------------------------ looking
 
     def __len__(self) -> int:
         return len(self.footprints)
@@ -235,8 +215,6 @@ class Catalog:
             return None
         return resolve(self.root, asset.href.format(**values))
 
-    # ------------------------------------------------------------------ selecting
-
     def take(self, rows: Any) -> Catalog:
         """Return some rows in the order given (integers, or a boolean mask)."""
         rows = row_numbers(rows, len(self))
@@ -253,19 +231,7 @@ class Catalog:
 
     def matching(self, condition: Callable[[Catalog], Any] | None = None, **values: Any) -> NDArray[np.int64]:
         """Return the rows that `where` would keep."""
-        keep = np.ones(len(self), dtype=bool)
-        if condition is not None:
-            mask = np.asarray(condition(self) if callable(condition) else condition)
-            if mask.dtype != bool or mask.shape != keep.shape:
-                raise CatalogError(
-                    f"a condition must give {len(self)} booleans, got {mask.dtype} of shape {mask.shape}; take() takes row numbers"
-                )
-            keep &= mask
-        for name, wanted in values.items():
-            column = self.column(name)
-            several = isinstance(wanted, (list, tuple, set, frozenset, np.ndarray))
-            keep &= np.isin(column, list(wanted)) if several else np.asarray(column == wanted)
-        return np.flatnonzero(keep).astype(np.int64)
+        return matching(self, condition, values)
 
     def where(self, condition: Callable[[Catalog], Any] | None = None, **values: Any) -> Catalog:
         """Return the rows whose columns have the given values (or one of a list), or that a function marks.
@@ -315,8 +281,6 @@ class Catalog:
         """Return the same items on a reference grid with pixels ``ratio`` times as large."""
         return tiles.coarser(self, ratio)
 
-    # ------------------------------------------------------------------ searching
-
     def search(self, bounds: Any, *, crs: Any = None, time: Any = None) -> NDArray[np.int64]:
         """Return the rows that share area and time with a box, in catalog order.
 
@@ -363,8 +327,6 @@ class Catalog:
             If assets differ (and not ``reindex``), keys repeat, or rows with and without lattice are mixed.
         """
         return concat([self, *others], reindex=reindex)
-
-    # ------------------------------------------------------------------ files
 
     def check_files(self) -> None:
         """Compare every file's size and time of change with what the scan saw.

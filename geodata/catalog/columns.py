@@ -5,17 +5,21 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from geodata.catalog.footprint import Footprints
+from geodata.catalog.paths import fields
 from geodata.crs import CRS, as_crs, crs_text
-from geodata.errors import CatalogError
+from geodata.errors import CatalogError, CRSError
 
-__all__ = ["RESERVED", "parse", "row_numbers"]
+if TYPE_CHECKING:
+    from geodata.catalog.catalog import Catalog
+
+__all__ = ["RESERVED", "check", "matching", "parse", "row_numbers", "rows_of_parts"]
 
 RESERVED = (
     "key",
@@ -127,3 +131,55 @@ def row_numbers(rows: Any, n: int) -> NDArray[np.int64]:
     if len(out) and (out.min() < -n or out.max() >= n):
         raise CatalogError(f"row {int(out.max() if out.max() >= n else out.min())} of {n} rows does not exist")
     return out % n if len(out) else out
+
+
+def check(catalog: Catalog) -> None:
+    """Refuse columns that contradict each other; every catalog passes here."""
+    fp, n = catalog.footprints, len(catalog.footprints)
+    if catalog.origin.shape != (n, 2) or catalog.time.shape != (n, 2) or catalog.table.num_rows != n:
+        raise CatalogError(
+            f"columns of unequal length: {n} footprints, {len(catalog.time)} times, {catalog.table.num_rows} keys"
+        )
+    without = np.array([crs is None for crs in fp.crs], dtype=bool)[fp.code]
+    if without.any() and not without.all():
+        keys = [catalog.key[np.flatnonzero(without == flag)[0]] for flag in (True, False)]
+        raise CRSError(
+            f"item {keys[0]!r} has no CRS but item {keys[1]!r} has one; rows with and without a CRS do not share a "
+            "catalog: scan them apart, or give the first kind its CRS"
+        )
+    absent = [c for a in catalog.assets for c in fields(a.href) if c not in catalog.table.column_names]
+    if absent:
+        raise CatalogError(f"a path template names the column {absent[0]!r}, which is not there")
+    if np.isnan(catalog.time).any():
+        raise CatalogError("a time is NaN; an unknown time is the interval (-inf, inf)")
+
+
+def matching(catalog: Catalog, condition: Any, values: Mapping[str, Any]) -> NDArray[np.int64]:
+    """Return the rows that have the values and that the condition marks; see `Catalog.where`."""
+    keep = np.ones(len(catalog), dtype=bool)
+    if condition is not None:
+        mask = np.asarray(condition(catalog) if callable(condition) else condition)
+        if mask.dtype != bool or mask.shape != keep.shape:
+            raise CatalogError(
+                f"a condition must give {len(keep)} booleans, got {mask.dtype} of shape {mask.shape}; "
+                "take() takes row numbers"
+            )
+        keep &= mask
+    for name, wanted in values.items():
+        column = catalog.column(name)
+        several = isinstance(wanted, (list, tuple, set, frozenset, np.ndarray))
+        keep &= np.isin(column, list(wanted)) if several else np.asarray(column == wanted)
+    return np.flatnonzero(keep).astype(np.int64)
+
+
+def rows_of_parts(catalog: Catalog, split: Mapping[str, Any]) -> dict[str, NDArray[np.int64]]:
+    """Return the rows of each part of a split, which must hold every key once; see `Dataset.split`."""
+    rows = {name: catalog.rows_of(split[name]) for name in split}
+    count = np.bincount(np.concatenate([*rows.values(), np.empty(0, dtype=np.int64)]), minlength=len(catalog))
+    if (count > 1).any():
+        raise CatalogError(f"key {catalog.key[int(np.argmax(count))]!r} is in more than one part")
+    missing = np.flatnonzero(count == 0)
+    if len(missing):
+        first = catalog.key[missing[0]]
+        raise CatalogError(f"{len(missing)} of {len(catalog)} rows are in no part of the split, first {first!r}")
+    return rows

@@ -6,17 +6,16 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from geodata.bands import Band, Bands
+from geodata.catalog.agree import Found, agreed, check_groups, ratio_of
 from geodata.catalog.journal import Journal
 from geodata.catalog.paths import find_files
-from geodata.crs import same_crs
 from geodata.errors import (
     BandsError,
     CatalogError,
@@ -34,19 +33,6 @@ from geodata.readers.base import Asset, Header
 from geodata.readers.raster import EXTENSIONS
 
 __all__ = ["scan"]
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """One file: path below the root, what its name says, and its header."""
-
-    path: str
-    key: str
-    band: str
-    groups: dict[str, str]
-    header: Header
-    size: int
-    mtime: int
 
 
 def scan(
@@ -224,34 +210,22 @@ def _assets(
     if len({_suffix(s) for s in slots}) < len(slots):
         raise BandsError(f"bands {', '.join(slots)} differ only in punctuation; give them names that differ in letters")
     for parts in items.values():
-        _check_groups(parts[reference], parts.values())
+        check_groups(parts[reference], parts.values())
     assets = []
     for slot in slots:
         files = [parts[slot] for parts in items.values()]
-        ratios = {_ratio(parts[reference], parts[slot]) for parts in items.values()}
+        ratios = {ratio_of(parts[reference], parts[slot]) for parts in items.values()}
         if len(ratios) > 1:
             raise GridError(
                 f"band {slot!r} has {sorted(ratios)} reference pixels per pixel in different items; scan them apart"
             )
-        header = _agreed(files)
+        header = agreed(files)
         names = _names(header, slot, band_names)
         href = f"{{path{_suffix(slot)}}}"
         known = {b.name: b for b in bands} if bands is not None else {}
         attached = Bands(_attach(b, n, known) for b, n in zip(header.bands, names, strict=True))
         assets.append(Asset(href, attached, header.indexes, ratios.pop(), header.dtype, header.nodata, header.validity))
     return assets, reference
-
-
-def _check_groups(reference: Found, files: Iterable[Found]) -> None:
-    """Files of one item must agree in time, or the item is really several."""
-    mine = {k: v for k, v in reference.groups.items() if k in ("date", "start", "stop")}
-    for file in files:
-        theirs = {k: v for k, v in file.groups.items() if k in ("date", "start", "stop")}
-        if theirs != mine:
-            raise CatalogError(
-                f"{file.path} and {reference.path} are one item {file.key!r} but say {theirs} and {mine}; "
-                "let the item group tell them apart"
-            )
 
 
 def _names(header: Header, slot: str, band_names: Sequence[str] | None) -> Sequence[str]:
@@ -273,58 +247,6 @@ def _attach(band: Band, name: str, known: dict[str, Band]) -> Band:
         return replace(band, name=name)
     scale, offset = (band.scale, band.offset) if (band.scale, band.offset) != (1.0, 0.0) else (more.scale, more.offset)
     return replace(more, scale=scale, offset=offset, unit=band.unit or more.unit)
-
-
-def _agreed(files: list[Found]) -> Header:
-    """The header that all files of a slot share; validity "mask" where they differ in it."""
-    first = files[0].header
-    for file in files[1:]:
-        h = file.header
-        if len(h.bands) != len(first.bands):
-            raise BandsError(
-                f"{file.path} has {len(h.bands)} bands but {files[0].path} has {len(first.bands)}; scan them apart"
-            )
-        if h.dtype != first.dtype:
-            raise DtypeError(f"{file.path} is {h.dtype} but {files[0].path} is {first.dtype}; scan them apart")
-        _check_bands(file, files[0])
-        if h.named and first.named and h.bands.names != first.bands.names:
-            raise BandsError(
-                f"{file.path} has bands {h.bands.names[:8]} but {files[0].path} has {first.bands.names[:8]}"
-            )
-    kinds = {(f.header.validity, repr(f.header.nodata)) for f in files}
-    return first if len(kinds) == 1 else replace(first, validity="mask", nodata=None)
-
-
-def _check_bands(file: Found, first: Found) -> None:
-    """Scale, offset and unit say what the numbers mean; one catalog has one meaning. Wavelengths drift by scene."""
-    for band, other in zip(file.header.bands, first.header.bands, strict=True):
-        same = (band.scale, band.offset, band.unit) == (other.scale, other.offset, other.unit)
-        near = (band.wavelength is None) == (other.wavelength is None) and abs(
-            (band.wavelength or 0) - (other.wavelength or 0)
-        ) <= 1.0
-        if not same or not near:
-            raise BandsError(
-                f"{file.path} has {band} but {first.path} has {other}; scan files of different meaning apart"
-            )
-    if file.header.indexes != first.header.indexes:
-        raise BandsError(f"{file.path} and {first.path} have their alpha band at different places; scan them apart")
-
-
-def _ratio(reference: Found, file: Found) -> int:
-    """How many reference pixels a side of this file's pixel has; the lattices must share their corner."""
-    fine, coarse = reference.header.grid, file.header.grid
-    ratio = max(1, round(fine.height / coarse.height))
-    fits = (
-        same_crs(fine.crs, coarse.crs)
-        and fine.shape == (coarse.height * ratio, coarse.width * ratio)
-        and np.abs(fine.colrow(coarse.corners) - fine.colrow(fine.corners)).max() < 0.01
-    )
-    if not fits:
-        raise GridError(
-            f"{file.path} ({coarse}) is not on the lattice of {reference.path} ({fine}) nor coarser by a whole number; "
-            "make two datasets and join them with &"
-        )
-    return ratio
 
 
 def _time(file: Found) -> tuple[float, float]:

@@ -272,7 +272,11 @@ class RasterDataset(Dataset):
     @property
     def _options(self) -> dict[str, Any]:
         """What decides how rows become samples, beside their bands."""
-        options: dict[str, Any] = {"resampling": self._images[""].resampling, "order": self.order, "transforms": self.transforms}
+        options: dict[str, Any] = {
+            "resampling": self._images[""].resampling,
+            "order": self.order,
+            "transforms": self.transforms,
+        }
         if self.categorical:
             options |= {
                 "classes": self._class_names,

@@ -61,6 +61,18 @@ def test_the_least_recently_used_goes_first(files):
     pool.clear()
 
 
+def test_a_file_with_several_handles_is_as_recent_as_the_last_of_them(files):
+    pool = HandlePool(limit=3)
+    with pool.take(files[0]), pool.take(files[0]):
+        pass
+    with pool.take(files[1]) as other:
+        pass
+    with pool.take(files[0]), pool.take(files[2]):
+        pass
+    assert other.closed and len(pool) == 3
+    pool.clear()
+
+
 def test_a_handle_that_failed_is_closed_and_not_kept(files):
     pool = HandlePool()
     with pytest.raises(ZeroDivisionError), pool.take(files[0]) as src:

@@ -25,7 +25,7 @@ PYTEST = $(IN_TESTS) -m pytest
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all lint format types imports docs check bench-import public-api constraints
+.PHONY: help demo test test-all lint format types imports docs check bench-catalog bench-import public-api constraints
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ docs: $(VENV)/.extra-test $(VENV)/.package ## Run every example in README.md, do
 	$(PYTEST) test_docs.py $(ARGS)
 
 check: lint types imports test ## All that CI runs
+
+bench-catalog: $(VENV)/.extra-test $(VENV)/.package ## Measure catalogs of 500,000 rows and sparse samplers
+	$(IN_TESTS) ../benchmarks/catalog.py
 
 bench-import: $(VENV)/.extra-test $(VENV)/.package ## Measure what `import geodata` costs beyond torch
 	$(IN_TESTS) ../benchmarks/import_time.py

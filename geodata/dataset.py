@@ -224,13 +224,7 @@ class Dataset(torch.utils.data.Dataset[Sample], ABC):
 
     @property
     def crs(self) -> CRS:
-        """The CRS of slices: that of all rows, or what `to` chose.
-
-        Raises
-        ------
-        CRSError
-            If rows have several CRSs, or none; it lists them.
-        """
+        """The CRS of slices: that of all rows, or what `to` chose. Several, or none, raise CRSError, which lists them."""
         return self._view[0] if self._view is not None else common_crs(self.catalog)
 
     @property

@@ -131,6 +131,15 @@ def test_padding_never_makes_observed_pixels_or_classes(pad):
         gd.collate([sample(2), sample(3)], pad={"image": 3})
 
 
+def test_each_series_has_a_mask_of_its_own():
+    def sample(t, t_s1):
+        return {"image": torch.ones(t, 1, 2, 2), "image_s1": torch.ones(t_s1, 1, 2, 2)}
+
+    batch = gd.collate([sample(2, 1), sample(1, 3)], pad=0)
+    assert batch["mask_time"].tolist() == [[True, True], [True, False]]
+    assert batch["mask_time_s1"].tolist() == [[True, False, False], [True, True, True]]
+
+
 def test_ragged_keys_stay_lists(images):
     samples = [
         {

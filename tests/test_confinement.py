@@ -215,16 +215,12 @@ FOLLOWERS = {
 def test_followers_of_a_tiled_join(tmp_path, kind, on, shift, nodata):
     """A follower is read on the part of the leading row: its pixels beyond the part do not matter either."""
     window = (12, 24, 12, 12)
-    ring = 6 if shift else 0
     rng = np.random.default_rng(3)
     for name, ratio in RATIOS.items():
         pixels = rng.normal(size=(48 // ratio, 48 // ratio)).astype(np.float32)
-        own = np.zeros((48, 48), bool)
-        # Off the lattice, pixels that touch the part reach beyond it by up to one of theirs.
-        own[12 - ring : 24 + ring, 24 - ring : 36 + ring] = True
-        own = (
-            own[::ratio, ::ratio] if not shift else own.reshape(48 // ratio, ratio, 48 // ratio, ratio).any(axis=(1, 3))
-        )
+        start = shift + 10 * ratio * np.arange(48 // ratio)
+        # Pixels that touch the part, in metres from the corner of the leading row.
+        own = np.outer(*((start + 10 * ratio > low) & (start < low + 120) for low in (120, 240)))
         for which, data in (("whole", pixels), ("rubbish", np.where(own, pixels, 1e30).astype(np.float32))):
             place_ = north_up(500000 + shift, 5600000 - shift, 10 * ratio)
             write_tif(tmp_path / which / f"a_{name}.tif", data, place_, nodata=-9999 if nodata else None)

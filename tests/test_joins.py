@@ -339,9 +339,10 @@ def test_pairs_stay_together_by_place(tmp_path):
         tif(tmp_path / "a" / f"{i}.tif", np.full((8, 8), i, np.uint8), col=8 * i)
         tif(tmp_path / "b" / f"{i}.tif", np.full((8, 32), 10 * i, np.uint8))
     joined = RasterDataset(tmp_path / "a").join(RasterDataset(tmp_path / "b", name="b"), on="key")
-    sample = joined.read((500080, 5599920, 500240, 5600000), crs="EPSG:32633")
-    assert sample["image"][0, 0].tolist() == [1] * 8 + [2] * 8
-    assert torch.equal(sample["image_b"], 10 * sample["image"])
+    with pytest.raises(QueryError, match=r"2 items lie under this query, .* which pair shows where cannot be said"):
+        joined.read((500080, 5599920, 500240, 5600000), crs="EPSG:32633")
+    sample = joined.read((500160, 5599920, 500240, 5600000), crs="EPSG:32633")
+    assert (sample["image"] == 2).all() and (sample["image_b"] == 20).all()
 
 
 def test_columns_that_cannot_pair(tmp_path):
@@ -551,6 +552,14 @@ def test_joins_by_place_and_by_column_do_not_mix(tmp_path):
         CatalogError, match="one side is joined by place and the other by column; join both the same way"
     ):
         (sets["a1"] & sets["b1"]) | sets["a2"].join(sets["b2"], on="key")
+
+
+def test_empty_sides(trio):
+    (images, labels, _), *_ = trio
+    with pytest.raises(NoOverlapError, match="the leading dataset is empty"):
+        images.take([]) & labels
+    with pytest.raises(NoOverlapError, match="no item meets the other dataset"):
+        images & labels.take([])
 
 
 def test_operands_are_not_changed(trio):

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from makers import north_up, rotated, write_tif
 from rasterio.enums import ColorInterp
+from rasterio.warp import transform_bounds
 
 import geodata as gd
 from geodata.datasets import RasterDataset
@@ -614,6 +615,15 @@ def test_slices_need_one_crs(tmp_path):
     assert len(there) == 2 and there[0]["grid"] == ds[0]["grid"], "no row is touched"
     with pytest.raises(CRSError, match="needs a CRS"):
         ds.to(None)
+
+
+def test_bounds_in_another_crs_follow_the_curved_outline(tmp_path):
+    # 600 km across: the upper edge bulges north by kilometres between its corners.
+    write_tif(tmp_path / "a.tif", noise(60, 60), north_up(200000, 6000000, 10000))
+    ds = RasterDataset(tmp_path)
+    wanted = transform_bounds("EPSG:32633", "EPSG:4326", 200000, 5400000, 800000, 6000000, densify_pts=500)
+    assert ds.to("EPSG:4326").bounds == pytest.approx(wanted, abs=2e-3)
+    assert ds.to("EPSG:4326").bounds[3] > 54.1
 
 
 def test_a_query_that_meets_nothing_names_the_nearest_and_its_distance(tmp_path):

@@ -52,6 +52,14 @@ def test_dates_of_a_place_in_order(archive):
     assert first["grid"] == archive.catalog.grid(0) and second["grid"].bounds[0] == 500200
 
 
+def test_dates_are_in_order_whatever_the_order_of_the_rows(archive):
+    backwards = archive.take([4, 3, 2, 1, 0]).series()
+    assert [s["image"][:, 0, 0, 0].tolist() for s in backwards] == [[4, 5], [1, 2, 3]], (
+        "items come as their first rows do"
+    )
+    assert [s["image"][:, 0, 0, 0].tolist() for s in archive.take([2, 0, 1]).series()] == [[1, 2, 3]]
+
+
 def test_a_window_of_a_series_is_a_crop_of_the_whole(archive):
     ds = archive.series()
     whole = ds[1]
@@ -192,6 +200,8 @@ def test_a_query_by_place_of_a_series_is_about_the_series_only(archive):
     assert archive.series(time="2020-05").read(grid)["image"][:, 0, 0, 0].tolist() == [2]
     assert archive.series(max_len=2).read(grid)["image"][:, 0, 0, 0].tolist() == [1, 3]
     assert archive.series().read(grid)["image"][:, 0, 0, 0].tolist() == [1, 2, 3]
+    with pytest.raises(QueryError, match="series"):
+        archive.series().read(grid, stack="time")
     with pytest.raises(NoOverlapError):
         archive.series(time="2020-09").read(gd.Grid((4, 4), north_up(500200), "EPSG:32633"))
 
@@ -247,6 +257,26 @@ def test_a_series_that_follows_may_have_no_date_under_a_window(tmp_path):
     sample = joined[gd.Query(row=0, window=(20, 20, 8, 8))]
     assert sample["image_s"].shape == (0, 2, 8, 8) and sample["valid_s"].shape == (0, 8, 8)
     assert sample["time_s"].shape == (0, 2) and sample["valid"].all()
+    assert set(sample) == set(joined[0])
+    batch = gd.collate(joined.__getitems__([gd.Query(row=0, window=(r, r, 8, 8)) for r in (0, 20)]), pad=0)
+    assert batch["mask_time_s"].tolist() == [[True, True], [False, False]] and not batch["valid_s"][1].any()
+
+
+def test_a_series_paired_by_column_keeps_its_pair_by_place(tmp_path):
+    for k, place in enumerate("ab"):
+        for day in (1, 2):
+            scene(tmp_path / "s", place, f"2020010{day}", 10 * k + day, col=8 * k)
+        write_tif(tmp_path / "c" / f"{place}.tif", np.full((8, 32), 100 + k, np.uint8))
+    dates = RasterDataset(tmp_path / "s", pattern=PLACED)
+    static = RasterDataset(tmp_path / "c", name="c", pattern=r"(?P<place>\w)\.tif$")
+    for series, image in ((dates.series(time="2020-01-02"), [2]), (dates.series(), [1, 2])):
+        joined = series.join(static, on="place")
+        for k in range(2):
+            by_row, by_place = joined[k], joined.read(joined.catalog.grid(k))
+            assert by_row["image"][:, 0, 0, 0].tolist() == [10 * k + v for v in image]
+            assert (by_row["image_c"] == 100 + k).all()
+            for key in ("image", "image_c", "valid", "valid_c"):
+                assert torch.equal(by_place[key], by_row[key]), key
 
 
 def test_pairs_of_single_dates_do_not_become_a_series_in_silence(tmp_path):
@@ -255,12 +285,13 @@ def test_pairs_of_single_dates_do_not_become_a_series_in_silence(tmp_path):
         scene(tmp_path / "b", "p", date, 11 + i)
     a, b = (RasterDataset(tmp_path / n, pattern=r"(?P<date>\d{8})\.tif$", name=n) for n in "ab")
     joined = a.join(b, on="key")
-    for make in (lambda: joined.series()[0], lambda: joined.read(a.catalog.grid(0), stack="time")):
-        try:
-            sample = make()
-        except CatalogError:
-            continue
-        assert sample["image_a"][:, 0, 0, 0].tolist() == [1, 2] and sample["image_b"][:, 0, 0, 0].tolist() == [11, 12]
+    for make in (lambda: joined.series(), lambda: joined.read(a.catalog.grid(0), stack="time")):
+        with pytest.raises(
+            QueryError, match=r"paired one by one; make a series of each side first: a\.series\(\) & b\.series\(\)"
+        ):
+            make()
+    sample = (a.series() & b.series())[0]
+    assert sample["image_a"][:, 0, 0, 0].tolist() == [1, 2] and sample["image_b"][:, 0, 0, 0].tolist() == [11, 12]
 
 
 def test_what_makes_no_series(archive):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from geodata.catalog.footprint import Footprints
@@ -19,7 +20,7 @@ from geodata.errors import CatalogError, CRSError
 if TYPE_CHECKING:
     from geodata.catalog.catalog import Catalog
 
-__all__ = ["RESERVED", "check", "matching", "parse", "row_numbers", "rows_of_parts"]
+__all__ = ["RESERVED", "check", "check_rows", "matching", "parse", "row_numbers", "rows_of_parts", "whole_shapes"]
 
 RESERVED = (
     "key",
@@ -44,24 +45,33 @@ def parse(
     """Return footprints, origin, time and table; see `Catalog.from_columns`."""
     n = len(key)
     code, systems = _systems(crs, n)
-    footprints = Footprints(_numbers("affine", affine, (n, 6)), _shapes(shape, n), code, systems)
-    m = footprints.affine
-    flat = np.flatnonzero(m[:, 0] * m[:, 4] - m[:, 1] * m[:, 3] == 0)
-    if not np.isfinite(m).all() or len(flat):
-        row = int(flat[0]) if len(flat) else int(np.flatnonzero(~np.isfinite(m).all(axis=1))[0])
-        raise CatalogError(
-            f"item {key[row]!r} has the transform {m[row].tolist()}; it must be finite and give pixels an area"
-        )
+    footprints = Footprints(_numbers("affine", affine, (n, 6)), whole_shapes(shape, n), code, systems)
     times = np.tile([-math.inf, math.inf], (n, 1)) if time is None else _numbers("time", time, (n, 2))
+    table = _table(key, extras)
+    check_rows(table["key"], footprints, times)
+    return {"footprints": footprints, "origin": np.zeros((n, 2), dtype=np.int64), "time": times, "table": table}
+
+
+def check_rows(key: pa.ChunkedArray, footprints: Footprints, times: NDArray[np.float64]) -> None:
+    """Refuse keys that repeat or are null, transforms without area, and reversed times."""
+    if key.null_count or not (pa.types.is_string(key.type) or pa.types.is_large_string(key.type)):
+        raise CatalogError("keys must be text, one per item")
+    if pc.count_distinct(key).as_py() != len(key):
+        twice = Counter(key.to_pylist()).most_common(1)[0][0]
+        raise CatalogError(
+            f"key {twice!r} stands for more than one item; give a pattern whose item group tells them apart"
+        )
+    m = footprints.affine
+    flat = np.flatnonzero(~np.isfinite(m).all(axis=1) | (m[:, 0] * m[:, 4] - m[:, 1] * m[:, 3] == 0))
+    if len(flat):
+        row = int(flat[0])
+        raise CatalogError(
+            f"item {key[row].as_py()!r} has the transform {m[row].tolist()}; it must be finite and give pixels an area"
+        )
     late = np.flatnonzero(times[:, 0] > times[:, 1])
     if len(late):
-        raise CatalogError(f"item {key[late[0]]!r} ends before it starts: {times[late[0]].tolist()} seconds")
-    return {
-        "footprints": footprints,
-        "origin": np.zeros((n, 2), dtype=np.int64),
-        "time": times,
-        "table": _table(key, extras),
-    }
+        row = int(late[0])
+        raise CatalogError(f"item {key[row].as_py()!r} ends before it starts: {times[row].tolist()} seconds")
 
 
 def _numbers(name: str, values: Any, shape: tuple[int, int]) -> NDArray[np.float64]:
@@ -74,7 +84,8 @@ def _numbers(name: str, values: Any, shape: tuple[int, int]) -> NDArray[np.float
     return array
 
 
-def _shapes(shape: Any, n: int) -> NDArray[np.int64]:
+def whole_shapes(shape: Any, n: int) -> NDArray[np.int64]:
+    """Return (n, 2) heights and widths, or refuse what is no whole number of pixels."""
     numbers = _numbers("shape", shape, (n, 2))
     if not (np.isfinite(numbers).all() and (numbers == np.rint(numbers)).all() and (numbers >= 1).all()):
         raise CatalogError("shape must be whole pixels, height and width of at least 1")
@@ -105,11 +116,6 @@ def _table(key: Sequence[str], extras: Mapping[str, Any]) -> pa.Table:
         raise CatalogError(f"column {taken[0]!r} has a name with a meaning of its own; call it something else")
     if any(not isinstance(k, str) for k in key):
         raise CatalogError("keys must be text, one per item")
-    if len(set(key)) != len(key):
-        twice = Counter(key).most_common(1)[0][0]
-        raise CatalogError(
-            f"key {twice!r} stands for more than one item; give a pattern whose item group tells them apart"
-        )
     try:
         return pa.table({"key": pa.array(list(key), pa.string()), **dict(extras)})
     except (pa.ArrowException, TypeError, ValueError) as error:

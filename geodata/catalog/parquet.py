@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from geodata.catalog import columns
 from geodata.catalog.footprint import Footprints, lonlat_polygons, project, rings
 from geodata.catalog.paths import fields, resolve
-from geodata.crs import CRS, CRS84, crs_text
+from geodata.crs import CRS, CRS84, as_crs, crs_text
 from geodata.errors import CatalogError, GeodataError, ReadError, StaleCatalogError
 from geodata.readers.base import Asset
 
@@ -212,15 +212,15 @@ def _contents(table: pa.Table, about: dict[str, Any], path: Path) -> dict[str, A
     affine = table["affine"].combine_chunks()
     if affine.null_count or affine.type.list_size != 6:
         raise CatalogError(f"{path} is damaged: transforms must be six numbers; make the catalog again")
-    names = np.array(systems.dictionary.to_pylist(), dtype=object)
-    parsed = columns.parse(
-        table["key"].to_pylist(),
-        affine.flatten().to_numpy().reshape(-1, 6),
-        np.column_stack([table["height"].to_numpy(), table["width"].to_numpy()]),
-        names[systems.indices.to_numpy(zero_copy_only=False)].tolist(),
-        np.column_stack([_seconds(table["start"], -math.inf), _seconds(table["end"], math.inf)]),
-        {},
+    n = table.num_rows
+    footprints = Footprints(
+        affine.flatten().to_numpy().astype(np.float64).reshape(n, 6),
+        columns.whole_shapes(np.column_stack([table["height"].to_numpy(), table["width"].to_numpy()]), n),
+        systems.indices.to_numpy(zero_copy_only=False).astype(np.int32),
+        tuple(as_crs(text) for text in systems.dictionary.to_pylist()),
     )
+    time = np.column_stack([_seconds(table["start"], -math.inf), _seconds(table["end"], math.inf)])
+    columns.check_rows(table["key"], footprints, time)
     kept = table.select([n for n in table.column_names if n not in OWN])
     given = np.column_stack([pc.fill_null(table[n], 0).to_numpy() for n in ("row_off", "col_off")])
     origin = given.astype(np.int64)
@@ -228,7 +228,15 @@ def _contents(table: pa.Table, about: dict[str, Any], path: Path) -> dict[str, A
     _check_paths(kept, assets, path)
     if table["row_off"].null_count or table["col_off"].null_count or (origin < 0).any() or (origin != given).any():
         raise CatalogError(f"{path} is damaged: offsets of tiles must be whole pixels; make the catalog again")
-    return {**parsed, "origin": origin, "table": kept, "root": root, "lattice": lattice, "assets": assets}
+    return {
+        "footprints": footprints,
+        "origin": origin,
+        "time": time,
+        "table": kept,
+        "root": root,
+        "lattice": lattice,
+        "assets": assets,
+    }
 
 
 def _seconds(column: pa.ChunkedArray, unknown: float) -> NDArray[np.float64]:

@@ -136,6 +136,19 @@ def test_within_across_crss():
     assert len(scene.join(halves, how="within")) == 1
 
 
+@pytest.mark.parametrize("crs", [UTM, "EPSG:25833"])
+def test_a_row_of_pixels_that_is_missing_is_missed(crs):
+    """One row of 5000, or 10 x 10 pixels of a corner, are not nothing."""
+    scene = catalog_of((north_up(300000, 5600000), (5000, 5000), UTM))
+    whole = catalog_of((north_up(300000, 5600000), (5000, 5000), crs), prefix="b")
+    short = catalog_of((north_up(300000, 5600000), (4999, 5000), crs), prefix="b")
+    left = catalog_of(
+        (north_up(300000, 5600000), (5000, 4990), crs), (north_up(349900, 5599900), (4990, 10), crs), prefix="b"
+    )
+    assert [len(scene.join(b, how="within")) for b in (whole, short, left)] == [1, 0, 0]
+    assert [len(scene.join(b)) for b in (whole, short, left)] == [1, 1, 1]
+
+
 def test_within_needs_the_time_too():
     one = on_one_lattice([((0, 0, 2, 2), (0.0, 10.0))], "a")
     early, late = (((0, 0, 2, 2), (0.0, 5.0)), ((0, 0, 2, 2), (10.0, 20.0)))

@@ -199,6 +199,10 @@ def test_coarser_catalogs():
         catalog.coarser(7)
     with pytest.raises(GeodataError, match="ratio"):
         catalog_of((north_up(), (120, 60), UTM)).tile(20).coarser(6)
+    off = catalog_of((north_up(), (24, 12), UTM)).tile(12, 9).take([1])
+    assert (off.origin[0].tolist(), off.shape[0].tolist()) == ([9, 0], [12, 12])
+    with pytest.raises(GeodataError, match="ratio 6"):
+        off.coarser(6)
     for ratio in (0, -2):
         with pytest.raises(GeodataError, match="ratio"):
             catalog.coarser(ratio)

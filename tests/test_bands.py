@@ -147,6 +147,9 @@ def test_states_are_known():
         Bands(["a"], state="toa")
     assert Bands(["a"]).with_state("dB").state == "dB"
     assert Bands(["a"]).with_state("dB") != Bands(["a"])
+    assert Bands(["a"]) != Bands(["b"])
+    assert Bands(["a"]) != ["a"]
+    assert Bands([Band("a", wavelength=1.0)]) != Bands([Band("a", wavelength=2.0)])
 
 
 def test_bands_do_not_change():

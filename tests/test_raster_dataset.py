@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from makers import north_up, rotated, write_tif
+from pyproj import Transformer
 from rasterio.enums import ColorInterp
 from rasterio.warp import transform_bounds
 
@@ -583,6 +585,14 @@ def test_a_read_without_a_resolution_takes_the_items_lattice(tmp_path):
     assert torch.equal(ds[500031:500079, 5599901:5599968]["image"], sample["image"])
 
 
+def test_without_a_resolution_the_lattice_is_of_an_item_in_the_querys_crs(tmp_path):
+    x, y = Transformer.from_crs(32633, 32634, always_xy=True).transform(500000, 5600000)
+    write_tif(tmp_path / "a.tif", np.full((300, 300), 1, np.uint8), north_up(x - 1500, y + 1500), "EPSG:32634")
+    write_tif(tmp_path / "b.tif", np.full((8, 8), 2, np.uint8), north_up(500003))
+    sample = RasterDataset(tmp_path).read((500020, 5599960, 500040, 5600000), crs="EPSG:32633")
+    assert sample["grid"].transform.c == 500013 and (sample["image"] == 2).all()
+
+
 def test_slices_use_the_shared_crs_the_step_and_the_time(tmp_path):
     for day in ("20200501", "20200601"):
         write_tif(tmp_path / f"a{day}_{day}.tif", np.full((8, 8), int(day[5]), np.uint8))
@@ -688,8 +698,6 @@ def test_items_without_a_crs_have_no_place(tmp_path):
 
 def test_an_item_over_the_antimeridian(tmp_path):
     # Zone 60 reaches over 180 degrees; 1 km pixels, 100 of them, centred on (180 E, 10 N).
-    from pyproj import Transformer
-
     x, y = Transformer.from_crs(4326, 32660, always_xy=True).transform(180, 10)
     values = np.arange(1, 10001, dtype=np.uint16).reshape(100, 100)
     write_tif(tmp_path / "a.tif", values, north_up(x - 50000, y + 50000, 1000), "EPSG:32660")
@@ -704,8 +712,6 @@ def test_an_item_over_the_antimeridian(tmp_path):
 
 @pytest.mark.parametrize("zone", ["EPSG:32601", "EPSG:32660"])
 def test_a_global_grid_read_across_its_seam(tmp_path, zone):
-    from pyproj import Transformer
-
     values = np.arange(1, 180 * 360 + 1, dtype=np.int32).reshape(180, 360)
     write_tif(tmp_path / "a.tif", values, north_up(-180, 90, 1), "EPSG:4326")
     ds = RasterDataset(tmp_path, dtype=None, resampling="nearest")
@@ -754,8 +760,6 @@ def test_items_of_one_time_lie_in_the_order_of_their_keys(tmp_path):
 
 
 def test_items_in_the_querys_own_crs_come_first(tmp_path):
-    from pyproj import Transformer
-
     x, y = Transformer.from_crs(32633, 32634, always_xy=True).transform(500000, 5600000)
     write_tif(tmp_path / "a_20220101.tif", np.full((300, 300), 1, np.uint8), north_up(x - 1500, y + 1500), "EPSG:32634")
     write_tif(tmp_path / "b_20200101.tif", np.full((8, 8), 2, np.uint8))
@@ -825,6 +829,35 @@ def test_saved_catalogs_and_catalogs_are_paths_too(tmp_path):
         assert torch.equal(RasterDataset(paths)[0]["image"], RasterDataset(tmp_path / "in")[0]["image"])
     with pytest.raises(CatalogError, match="names no raster files"):
         RasterDataset(gd.Catalog.from_columns(key=["a"], affine=[[1, 0, 0, 0, -1, 0]], shape=[[2, 2]], crs=None))
+
+
+@pytest.mark.parametrize(
+    "name", ["a b", "ä", "a#b", "a?b", "T10:31", "a{b}", "a%20b", "[x]", "a*b", "~a", "-a", "a'b", "a!b", "zip+a"]
+)
+def test_names_of_files_may_hold_anything(tmp_path, name):
+    path = write_tif(tmp_path / "in" / f"{name}.tif", np.full((4, 4), 7, np.uint8))
+    for paths in (tmp_path / "in", path, [str(path)]):
+        ds = RasterDataset(paths)
+        assert (ds[0]["image"] == 7).all() and ds[0]["key"] == name
+
+
+def test_files_inside_archives(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        for i in (1, 2):
+            archive.write(write_tif(tmp_path / f"{i}.tif", np.full((4, 4), i, np.uint8)), f"in/{i}.tif")
+    ds = RasterDataset([f"/vsizip/{tmp_path}/x.zip/in/{i}.tif" for i in (1, 2)])
+    assert [int(s["image"][0, 0, 0]) for s in ds] == [1, 2] and list(ds.catalog.key) == ["1", "2"]
+    alone = RasterDataset(f"zip://{tmp_path}/x.zip!in/2.tif")
+    assert (alone[0]["image"] == 2).all()
+
+
+def test_a_south_up_file_by_place(tmp_path):
+    pixels = noise(8, 8)
+    ds = RasterDataset(write_tif(tmp_path / "a.tif", pixels, north_up(yres=-10)), dtype=None)
+    box = (500000, 5600000, 500080, 5600080)
+    own, upright = ds.read(box, crs=32633), ds.read(box, crs=32633, res=10)
+    assert own["grid"].transform.e == 10 and np.array_equal(own["image"][0].numpy(), pixels)
+    assert upright["grid"].transform.e == -10 and np.array_equal(upright["image"][0].numpy(), pixels[::-1])
 
 
 def test_names_are_parts_of_keys(tmp_path):

@@ -268,7 +268,7 @@ def test_rows_that_there_are_not(rows):
 
 def test_a_search_after_take_knows_the_taken_rows():
     catalog = Catalog.from_columns(**columns())
-    box = (501000, 5599900, 501100, 5600000)
+    box = (501400, 5599500, 501500, 5599600)
     assert catalog.search(box, crs=UTM).tolist() == [1]
     assert catalog.take([2, 1, 0]).search(box, crs=UTM).tolist() == [1]
     assert catalog.take([1, 2]).search(box, crs=UTM).tolist() == [0]
@@ -279,6 +279,8 @@ def test_where():
     catalog = Catalog.from_columns(**columns(4, columns={"country": ["A", "B", "A", None], "cloud": [5, 50, 70, 5]}))
     assert catalog.where(country="A").key.tolist() == ["k0", "k2"]
     assert catalog.where(country=["A", "B"], cloud=5).key.tolist() == ["k0"]
+    assert catalog.where(country=["A", "B"]).key.tolist() == ["k0", "k1", "k2"]
+    assert catalog.where(cloud=np.array([70, 50])).key.tolist() == ["k1", "k2"]
     assert catalog.where(country={"B"}).key.tolist() == ["k1"]
     assert catalog.where(country=None).key.tolist() == ["k3"]
     assert catalog.where(lambda c: c.column("cloud") < 60, country="A").key.tolist() == ["k0"]

@@ -319,16 +319,18 @@ def test_a_catalog_moved_alone_still_finds_its_files(tmp_path):
     catalog = scene(tmp_path / "data")
     (tmp_path / "index").mkdir()
     path = catalog.save(tmp_path / "index" / "c.parquet")
-    (tmp_path / "elsewhere").mkdir()
-    moved = Catalog.load(shutil.move(path, tmp_path / "elsewhere" / "c.parquet"))
+    (tmp_path / "else" / "where").mkdir(parents=True)
+    moved = Catalog.load(shutil.move(path, tmp_path / "else" / "where" / "c.parquet"))
     moved.check_files()
     assert moved.root == catalog.root == str(tmp_path / "data")
 
 
-def test_a_folder_reached_by_a_link_is_moved_too(tmp_path):
+@pytest.mark.parametrize("scanned", ["disk", "link"])
+@pytest.mark.parametrize("saved", ["disk", "link"])
+def test_a_folder_reached_by_a_link_is_moved_too(tmp_path, scanned, saved):
     (tmp_path / "disk").mkdir()
     os.symlink(tmp_path / "disk", tmp_path / "link")
-    scene(tmp_path / "link" / "data").save(tmp_path / "link" / "data" / "c.parquet")
+    scene(tmp_path / scanned / "data").save(tmp_path / saved / "data" / "c.parquet")
     shutil.move(tmp_path / "disk" / "data", tmp_path / "moved")
     Catalog.load(tmp_path / "moved" / "c.parquet").check_files()
 

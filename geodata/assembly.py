@@ -18,7 +18,7 @@ from geodata.readers.base import Asset, PixelWindow, Raster
 from geodata.readers.raster import read
 from geodata.readers.resample import RESAMPLING, enlarge, pixel_ratio, source_windows, touching, warp
 
-__all__ = ["Assembly", "Part", "parts_of"]
+__all__ = ["Assembly", "Part", "by_resolution", "parts_of", "rebased"]
 
 Block = tuple[int, int, int, int]
 """First row, first column, end row, end column on an item's reference lattice; the ends are excluded."""
@@ -292,3 +292,31 @@ def parts_of(
             reduced = replace(reduced, validity="nodata", nodata=float(nodata))
         parts.append(Part(reduced, tuple(channel for channel, _ in mine)))
     return chosen, tuple(parts)
+
+
+def rebased(parts: Sequence[Part], finest: int) -> tuple[Part, ...]:
+    """Parts with ratios to the finest of them."""
+    if any(p.asset.ratio % finest for p in parts):
+        ratios = sorted({p.asset.ratio for p in parts})
+        raise GridError(f"bands of {ratios} reference pixels per pixel share no lattice; ask for a finer band too")
+    return tuple(replace(p, asset=replace(p.asset, ratio=p.asset.ratio // finest)) for p in parts)
+
+
+def by_resolution(
+    catalog: Catalog, bands: Bands, parts: Sequence[Part]
+) -> dict[str, tuple[Bands, tuple[Part, ...], int]]:
+    """Return bands, parts and ratio of one image per resolution, by key suffix."""
+    images = {}
+    for ratio in sorted({p.asset.ratio for p in parts}):
+        mine = [p for p in parts if p.asset.ratio == ratio]
+        channels = sorted(c for p in mine for c in p.channels)
+        moved = tuple(replace(p, channels=tuple(channels.index(c) for c in p.channels)) for p in mine)
+        images[_resolution_name(catalog, ratio)] = Bands(bands[c] for c in channels), moved, ratio
+    return images
+
+
+def _resolution_name(catalog: Catalog, ratio: int) -> str:
+    crs = catalog.crs_in_use[0] if len(catalog) else None
+    if crs is None or not crs.is_projected:
+        return f"_x{ratio}"
+    return f"_{np.hypot(catalog.affine[0, 1], catalog.affine[0, 4]) * ratio:g}m"

@@ -104,14 +104,15 @@ class JoinedDataset(Dataset):
 
     def _fill_on(self, spot: Spot, out: Buffers, rows: NDArray[np.int64] | None = None) -> dict[str, Any]:
         found = self._under(spot) if rows is None else rows
+        items = np.unique(self.lead._items_of(found))
         rest: dict[str, Any] = {}
         for link in self.links:
-            if link.rows is not None and len(found) > 1:
+            if link.rows is not None and len(items) > 1:
                 raise QueryError(
-                    f"{len(found)} items lie under this query, and the other side is paired with each by column: which pair "
+                    f"{len(items)} items lie under this query, and the other side is paired with each by column: which pair "
                     "shows where cannot be said; read items or windows of them, or join by place"
                 )
-            rest |= link.dataset._fill_on(spot, out, None if link.rows is None else link.rows[found])
+            rest |= link.dataset._fill_on(spot, out, None if link.rows is None else link.rows[items])
         return rest | self.lead._fill_on(spot, out, found)
 
     def union(self, other: Dataset, *, reindex: bool = False) -> Dataset:
@@ -171,11 +172,13 @@ def join(lead: Dataset, other: Dataset, *, how: str, on: str | None) -> Dataset:
 
 
 def _apart(lead: Catalog, other: Catalog, how: str) -> NoOverlapError:
+    if not len(lead):
+        return NoOverlapError("the leading dataset is empty; nothing can be joined to it")
     if how == "within" and len(joined_rows(lead, other, "intersects")):
         return NoOverlapError(
             f"none of {len(lead)} items is wholly covered by the other's {len(other)}; how='intersects' asks less"
         )
-    miss = nearest_miss(other, lead.grid(0), lead.interval(0)) if len(lead) else "the leading dataset is empty"
+    miss = nearest_miss(other, lead.grid(0), lead.interval(0))
     return NoOverlapError(f"no item meets the other dataset; for the first, {lead.key[0]!r}: {miss}")
 
 

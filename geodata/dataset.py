@@ -39,8 +39,7 @@ class Dataset(torch.utils.data.Dataset[Sample], ABC):
     Parameters
     ----------
     catalog : Catalog
-    name : str
-        Suffix of all keys, for joins of several images: ``image_<name>``.
+    name : str, suffix of all keys, for joins of several images: ``image_<name>``
     transforms : callable or None
         Applied to every sample.
     """
@@ -133,6 +132,10 @@ class Dataset(torch.utils.data.Dataset[Sample], ABC):
         """Rows of the catalog that lie under a query by place."""
         return self.catalog.search(spot.grid, time=spot.time)
 
+    def _items_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the items that what `_under` gives belongs to."""
+        return rows
+
     def _fill_found(self, spot: Spot, out: Buffers) -> dict[str, Any]:
         rows = self._under(spot)
         if not len(rows):
@@ -202,10 +205,8 @@ class Dataset(torch.utils.data.Dataset[Sample], ABC):
 
         Raises
         ------
-        NoOverlapError
-            If no item lies there; it names the nearest and its distance.
-        CRSError, GridError
-            If the CRS is missing or the box is empty or not finite.
+        NoOverlapError, CRSError, GridError
+            If no item lies there (it names the nearest), the CRS is missing, or the box is empty or not finite.
         """
         when = Interval.parse(time)
         if isinstance(bounds, Grid):

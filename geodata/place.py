@@ -49,7 +49,7 @@ def bounds_in(catalog: Catalog, crs: CRS) -> Bounds:
 
 
 def grid_over(catalog: Catalog, bounds: Any, crs: CRS | None, res: Any, when: Interval = ALWAYS) -> Grid:
-    """Return the grid for a box: of the given resolution, or on the lattice of the first item found.
+    """Return the grid for a box: of the given resolution, or on the lattice of the first item in that CRS.
 
     Raises
     ------
@@ -64,8 +64,9 @@ def grid_over(catalog: Catalog, bounds: Any, crs: CRS | None, res: Any, when: In
     rows = catalog.search(box, time=when)
     if not len(rows):
         raise nearest_miss(catalog, box, when)
-    lattice = catalog.grid(int(rows[0]))
-    if not same_crs(lattice.crs, crs) or not catalog.lattice:
+    own = [row for row in rows.tolist() if same_crs(catalog.footprints.crs[catalog.footprints.code[row]], crs)]
+    lattice = catalog.grid(own[0] if own else int(rows[0]))
+    if not own or not catalog.lattice:
         raise GridError(
             f"give res=, the pixel size in units of {crs_text(crs)}: the items found are in {crs_text(lattice.crs)}"
         )

@@ -56,7 +56,7 @@ def collate(samples: Sequence[Mapping[str, Any]], *, pad: float | Mapping[str, f
     pad : None, a number, or a number per key
         None refuses tensors of unequal shape. A number fills them up to the largest shape, at the end of each axis; with
         a mapping only the keys that it names. ``valid*`` is then filled with False and ``mask*`` with -100. Series of unequal length also get
-        ``mask_time`` (B, T), True where there is a date.
+        ``mask_time`` (B, T), True where there is a date; ``mask_time_<name>`` for a named image.
 
     Returns
     -------
@@ -93,7 +93,7 @@ def collate(samples: Sequence[Mapping[str, Any]], *, pad: float | Mapping[str, f
             batch[key] = _stack(key, values, pad)
             if key.startswith("image") and values[0].ndim == 4 and len({len(v) for v in values}) > 1:
                 steps = torch.arange(batch[key].shape[1])
-                batch["mask_time"] = steps < torch.tensor([[len(v)] for v in values])
+                batch[f"mask_time{key.removeprefix('image')}"] = steps < torch.tensor([[len(v)] for v in values])
     return batch
 
 

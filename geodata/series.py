@@ -76,6 +76,12 @@ class SeriesDataset(Dataset):
         found = self.base.catalog.search(spot.grid, time=spot.time)
         return found[np.isin(found, np.concatenate(self.groups))] if self.groups else found[:0]
 
+    def _items_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        owner = np.repeat(np.arange(len(self.groups)), [len(g) for g in self.groups])
+        flat = np.concatenate(self.groups)
+        order = np.argsort(flat)
+        return np.unique(owner[order[np.searchsorted(flat[order], rows)]])
+
     def named(self, name: str) -> Self:
         """Return the series with ``_<name>`` at the end of all its keys."""
         new = copy(self)
@@ -103,7 +109,11 @@ class SeriesDataset(Dataset):
             else:
                 rest |= self.base._fill_on(spot, part, rows)
             times.append(self.base.catalog.time[rows[0]])
-        if times:
+        if not times:
+            one = {k: np.empty(v.shape[1:], v.dtype) for k, v in out.items() if k in self.base._slots(spot)}
+            rest = self.base._fill_on(Spot(spot.grid, spot.time), one, np.empty(0, dtype=np.int64))
+            rest.pop("key", None)
+        else:
             rest.setdefault("key", self.base.catalog.key[self._dates(spot)[0][0]])
         rest["time" if not self.name else f"time_{self.name}"] = torch.from_numpy(np.array(times).reshape(-1, 2))
         return rest
@@ -111,6 +121,8 @@ class SeriesDataset(Dataset):
 
 def stack(dataset: Dataset) -> Dataset:
     """Return one item of all rows, whatever their grids, to be read by place: one layer per date."""
+    if isinstance(dataset, SeriesDataset):
+        raise QueryError("a series has a time axis already; read it without stack=")
     if isinstance(dataset, JoinedDataset):
         lead = stack(dataset.lead)
         _refuse_pairs(dataset)

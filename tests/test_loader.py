@@ -186,6 +186,20 @@ def test_threads_really_read_at_once(ds):
     assert len(list(gd.Loader(Meeting(), sampler=[0, 1, 2], batch_size=1, threads=3))) == 3
 
 
+def test_threads_that_search_by_place_at_once_find_the_same(tmp_path):
+    """The tree of the follower is first asked for, and so built, by several threads at once."""
+    pixels = np.arange(160 * 160, dtype=np.float32).reshape(160, 160)
+    write_tif(tmp_path / "a" / "a.tif", pixels)
+    write_tif(tmp_path / "b" / "b.tif", pixels)
+    lead = RasterDataset(tmp_path / "a")
+    sampler = RandomPatchSampler(lead, size=16, length=120, seed=0)
+    for _ in range(3):
+        joined = lead & RasterDataset(tmp_path / "b", name="b").tile(10)
+        joined.links[0].dataset.catalog.__dict__.pop("tree", None)
+        for batch in gd.Loader(joined, sampler=sampler, batch_size=4, threads=6):
+            assert batch["valid_b"].all() and torch.equal(batch["image"], batch["image_b"])
+
+
 # ---------------------------------------------------------------------- going on
 
 

@@ -497,10 +497,23 @@ def test_the_finest_band_asked_for_is_the_reference(sentinel):
 def test_bands_that_share_no_lattice_are_refused(tmp_path):
     for ratio, name in ((1, "B1"), (2, "B2"), (3, "B3")):
         write_tif(tmp_path / f"a_{name}.tif", noise(6 // ratio, 6 // ratio), north_up(res=10 * ratio))
-    with pytest.raises(
-        GridError, match=r"\[2, 3\] reference pixels per pixel share no lattice; ask for a finer band too"
-    ):
+    catalog = gd.Catalog.scan(tmp_path, pattern=BANDS)
+    with pytest.raises(GridError, match=r"\[2, 3\] reference pixels per pixel share no lattice; ask for a finer band"):
+        RasterDataset(catalog, bands=["B2", "B3"])
+    with pytest.raises(GridError, match="lattice"):
         RasterDataset(tmp_path, pattern=BANDS, bands=["B2", "B3"])
+    assert len(RasterDataset(tmp_path, pattern=BANDS).bands) == 3
+
+
+def test_items_that_lack_a_band_nobody_asked_for(tmp_path):
+    for name in ("x_B1", "x_B2", "y_B1"):
+        write_tif(tmp_path / f"{name}.tif")
+    with pytest.raises(
+        BandsError, match=r"1 of 2 items lack a file, first 'y' lacks B2; on_error='skip' leaves such items out"
+    ):
+        RasterDataset(tmp_path, pattern=BANDS)
+    assert [s["key"] for s in RasterDataset(tmp_path, pattern=BANDS, on_error="skip")] == ["x"]
+    assert [s["key"] for s in RasterDataset(tmp_path, pattern=BANDS, bands=["B1"])] == ["x", "y"]
 
 
 def test_enlarging_is_by_nearest_or_bilinear(sentinel):
@@ -743,6 +756,47 @@ def test_mosaics_show_the_newest_and_whole_pixels(overlapping):
     assert sample["valid"].all()
     assert (sample["image"][0] == sample["image"][1]).all(), "all bands of a pixel are of one item"
     assert sample["image"][0, :, 0].tolist() == [2, 2, 3, 2, 2, 2, 2, 2] and sample["key"] == "new"
+
+
+ITEM = st.tuples(st.integers(-6, 12), st.integers(-6, 12), st.integers(1, 9), st.integers(1, 9), st.integers(1, 4))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(ITEM, min_size=1, max_size=6),
+    st.tuples(st.integers(-3, 9), st.integers(-3, 9), st.integers(1, 12), st.integers(1, 12)),
+    st.integers(1, 4),
+    st.integers(0, 99),
+)
+def test_a_mosaic_is_the_plain_loop(tmp_path_factory, items, window, last_day, seed):
+    """Items on one lattice, with gaps and days; newest first, then by key; days after the last do not count."""
+    folder, rng = tmp_path_factory.mktemp("mosaic"), np.random.default_rng(seed)
+    layers = []
+    for i, (row, col, h, w, day) in enumerate(items):
+        pixels = rng.integers(0, 3, (2, h, w)) * 50 + i + 1
+        pixels[rng.random((2, h, w)) < 0.2] = 0
+        place = north_up(500000 + 10 * col, 5600000 - 10 * row)
+        write_tif(folder / f"{i}_2020010{day}.tif", pixels.astype(np.uint8), place, nodata=0)
+        layers.append((-day, str(i), row, col, pixels))
+    r0, c0, height, width = window
+    wanted, seen = np.zeros((2, height, width)), np.zeros((height, width), bool)
+    met = False
+    for minus_day, _, row, col, pixels in sorted(layers, key=lambda v: v[:2]):
+        for r in range(height) if -minus_day <= last_day else ():
+            for c in range(width):
+                i, j = r + r0 - row, c + c0 - col
+                if 0 <= i < pixels.shape[1] and 0 <= j < pixels.shape[2]:
+                    met = True
+                    if not seen[r, c] and pixels[:, i, j].all():
+                        wanted[:, r, c], seen[r, c] = pixels[:, i, j], True
+    ds = RasterDataset(folder, pattern=r"(?P<item>\d)_(?P<date>\d{8})")
+    grid = gd.Grid((height, width), north_up(500000 + 10 * c0, 5600000 - 10 * r0), "EPSG:32633")
+    if not met:
+        with pytest.raises(NoOverlapError):
+            ds.read(grid, time=(None, f"2020-01-0{last_day}"))
+        return
+    sample = ds.read(grid, time=(None, f"2020-01-0{last_day}"))
+    assert np.array_equal(sample["valid"].numpy(), seen) and np.array_equal(sample["image"].numpy(), wanted)
 
 
 def test_mosaic_order_can_be_chosen(overlapping):

@@ -42,6 +42,7 @@ def scan(
     band_names: Sequence[str] | None = None,
     bands: Bands | None = None,
     on_error: str = "raise",
+    only: Sequence[str] | None = None,
     crs: Any = None,
     progress: bool | Callable[[Iterable[str]], Iterable[str]] = True,
     resume: str | Path | None = None,
@@ -57,6 +58,7 @@ def scan(
     band_names : names of the bands of files that have several, in file order
     bands : Bands or None
         Wavelengths and common names, attached by name.
+    only : bands to look at, of files with one band each; the others are not opened
     on_error : {"raise", "skip"}
         What to do with files that cannot be read and items that lack a band.
     crs : anything that names a CRS, for files that carry none
@@ -87,6 +89,8 @@ def scan(
             f"group {taken[0]!r} of the pattern has the name of a column that a scan makes; call it something else"
         )
     named = [(f, m) for f in files if (m := _match(expression, f)) is not None]
+    if only is not None and set(only) <= {m[0].get("band") for _, m in named}:
+        named = [(f, m) for f, m in named if m[0].get("band") in only]
     found: list[Found] = []
     failed: list[tuple[str, GeodataError]] = []
     with Journal(resume) as journal:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from geodata.assembly import Assembly, Part, parts_of
+from geodata.assembly import Assembly, by_resolution, parts_of, rebased
 from geodata.bands import Bands
 from geodata.catalog import Catalog
 from geodata.crs import same_crs
@@ -101,6 +101,7 @@ class RasterDataset(Dataset):
                 band_names=band_names,
                 bands=known,
                 on_error=on_error,
+                only=_named_bands(bands, known),
                 crs=crs,
                 progress=progress,
                 resume=resume,
@@ -124,8 +125,8 @@ class RasterDataset(Dataset):
         self._bands = selected
         stored = [p.asset.nodata for p in parts if p.asset.nodata is not None and not np.isnan(p.asset.nodata)]
         fill = stored[0] if stored and dtype is None else 0
-        parts = _rebased(parts, finest)
-        groups = _by_resolution(self.catalog, selected, parts) if native else {"": (selected, parts, 1)}
+        parts = rebased(parts, finest)
+        groups = by_resolution(self.catalog, selected, parts) if native else {"": (selected, parts, 1)}
         self._images = {s: Assembly(b, p, ratio, how, self._dtype, fill) for s, (b, p, ratio) in groups.items()}
         self.step = int(np.lcm.reduce([image.ratio for image in self._images.values()]))
         if (self.catalog.origin % self.step).any() or (native and (self.catalog.shape % self.step).any()):
@@ -290,32 +291,14 @@ class RasterDataset(Dataset):
         return replace(self.catalog, assets=tuple(p.asset for p in self._images[""].parts))
 
 
-def _rebased(parts: Sequence[Part], finest: int) -> tuple[Part, ...]:
-    """Parts with ratios to the finest of them."""
-    if any(p.asset.ratio % finest for p in parts):
-        ratios = sorted({p.asset.ratio for p in parts})
-        raise GridError(f"bands of {ratios} reference pixels per pixel share no lattice; ask for a finer band too")
-    return tuple(replace(p, asset=replace(p.asset, ratio=p.asset.ratio // finest)) for p in parts)
-
-
-def _by_resolution(
-    catalog: Catalog, bands: Bands, parts: Sequence[Part]
-) -> dict[str, tuple[Bands, tuple[Part, ...], int]]:
-    """Return bands, parts and ratio of one image per resolution, by key suffix."""
-    images = {}
-    for ratio in sorted({p.asset.ratio for p in parts}):
-        mine = [p for p in parts if p.asset.ratio == ratio]
-        channels = sorted(c for p in mine for c in p.channels)
-        moved = tuple(replace(p, channels=tuple(channels.index(c) for c in p.channels)) for p in mine)
-        images[_resolution_name(catalog, ratio)] = Bands(bands[c] for c in channels), moved, ratio
-    return images
-
-
-def _resolution_name(catalog: Catalog, ratio: int) -> str:
-    crs = catalog.crs_in_use[0] if len(catalog) else None
-    if crs is None or not crs.is_projected:
-        return f"_x{ratio}"
-    return f"_{np.hypot(catalog.affine[0, 1], catalog.affine[0, 4]) * ratio:g}m"
+def _named_bands(wanted: Sequence[str | float] | None, known: Bands | None) -> list[str] | None:
+    """Return the names of the bands asked for, as far as they can be told before a file is opened."""
+    if not wanted or isinstance(wanted, str):
+        return None
+    try:
+        return list(known.select(wanted).names) if known is not None else [str(n) for n in wanted]
+    except BandsError:
+        return None
 
 
 def _target_dtype(asked: Any, assets: Sequence[Asset], categorical: bool) -> np.dtype[Any]:

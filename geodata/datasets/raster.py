@@ -20,7 +20,7 @@ from geodata.dataset import Dataset
 from geodata.datasets.classes import class_names
 from geodata.errors import BandsError, CatalogError, DtypeError, GridError
 from geodata.grid import Grid
-from geodata.readers.base import Asset
+from geodata.readers.base import Asset, stored_nodata
 from geodata.sample import IGNORE
 from geodata.spot import Buffers, Slots, Spot
 
@@ -123,8 +123,8 @@ class RasterDataset(Dataset):
         super().__init__(catalog.coarser(finest), name=name, transforms=transforms)
         self._dtype = _target_dtype(dtype, [p.asset for p in parts], categorical)
         self._bands = selected
-        stored = [p.asset.nodata for p in parts if p.asset.nodata is not None and not np.isnan(p.asset.nodata)]
-        fill = stored[0] if stored and dtype is None else 0
+        held = [stored_nodata(p.asset.nodata, self._dtype) for p in parts] if dtype is None else []
+        fill = next((value for value in held if value is not None), 0)
         parts = rebased(parts, finest)
         groups = by_resolution(self.catalog, selected, parts) if native else {"": (selected, parts, 1)}
         self._images = {s: Assembly(b, p, ratio, how, self._dtype, fill) for s, (b, p, ratio) in groups.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -104,6 +105,30 @@ class VectorDataset(Dataset):
     def keys(self) -> tuple[str, ...]:
         """Sample keys."""
         return tuple(f"{k}_{self.name}" if self.name else k for k in TASKS[self.task])
+
+    def union(self, other: Dataset, *, reindex: bool = False) -> Dataset:
+        """Return the files of both datasets, these first.
+
+        Raises
+        ------
+        CatalogError
+            If they are drawn differently, or number their classes differently: give both the same ``classes=``.
+        """
+        if not isinstance(other, VectorDataset) or self.keys != other.keys:
+            return super().union(other, reindex=reindex)
+        mine, theirs = self._options, other._options
+        if mine != theirs:
+            raise CatalogError(
+                f"the two sides are drawn differently, {mine} and {theirs}; give both the same options and classes="
+            )
+        new = copy(self)
+        new.catalog = self.catalog.concat(other.catalog)
+        return new
+
+    @property
+    def _options(self) -> dict[str, Any]:
+        names = ("label", "layer", "task", "background", "all_touched", "ignore_index", "transforms")
+        return {**{name: getattr(self, name) for name in names}, "classes": self._class_names, "codes": self._codes}
 
     def _slots(self, spot: Spot) -> Slots:
         return {self.keys[0]: (spot.grid.shape, np.int64)} if self.task == "mask" else {}

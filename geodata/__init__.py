@@ -17,10 +17,10 @@ from geodata.query import Query
 from geodata.sample import collate
 
 if TYPE_CHECKING:
-    from geodata.dataarray import to_xarray
-    from geodata.plotting import plot
     from geodata.prediction import predict
     from geodata.stitch import Stitcher
+    from geodata.view.dataarray import to_xarray
+    from geodata.view.plot import plot
 
 __version__ = _version("geodata")
 
@@ -41,7 +41,7 @@ __all__ = [
     "to_xarray",
 ]
 
-_LATER = {"Stitcher": "stitch", "predict": "prediction", "plot": "plotting", "to_xarray": "dataarray"}
+_LATER = {"Stitcher": "stitch", "predict": "prediction", "plot": "view.plot", "to_xarray": "view.dataarray"}
 
 
 def __getattr__(name: str) -> Any:

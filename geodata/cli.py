@@ -127,7 +127,7 @@ def index(
     """
     from geodata.bands import Bands
     from geodata.catalog import Catalog
-    from geodata.summary import summarize
+    from geodata.view.summary import summarize
 
     journal = out.with_name(f".{out.name}.journal")
     try:
@@ -164,8 +164,8 @@ def info(
     as_json: JsonOption = False,
 ) -> None:
     """Say what is in a file, a folder or a catalog."""
-    from geodata.preview import open_catalog
-    from geodata.summary import summarize
+    from geodata.view.preview import open_catalog
+    from geodata.view.summary import summarize
 
     catalog = open_catalog(path, pattern=pattern, sensor=sensor)
     if check:
@@ -201,7 +201,7 @@ def preview(
     sensor: SensorOption = None,
 ) -> None:
     """Draw an item, or a box in any CRS, as a PNG."""
-    from geodata.preview import Preview, draw_preview
+    from geodata.view.preview import Preview, draw_preview
 
     wanted = Preview(
         bands=None if bands is None else tuple(b.strip() for b in bands.split(",")),

@@ -20,7 +20,7 @@ from PIL import Image
 from geodata import cli
 from geodata.catalog import Catalog
 from geodata.errors import GeodataError
-from geodata.summary import lonlat_bounds, summarize
+from geodata.view.summary import lonlat_bounds, summarize
 
 TRANSFORM = rasterio.Affine(10, 0, 500000, 0, -10, 5600000)
 
@@ -107,7 +107,7 @@ def test_unexpected_errors_show_no_traceback(call: Call, scenes: Path, monkeypat
     def broken(*args: Any, **kwargs: Any) -> None:
         raise RuntimeError("two\nlines [bold]not markup[/]")
 
-    monkeypatch.setattr("geodata.summary.summarize", broken)
+    monkeypatch.setattr("geodata.view.summary.summarize", broken)
     assert_failed(
         call("info", scenes), match="RuntimeError: two lines [bold]not markup[/]; geodata --debug shows where"
     )
@@ -302,15 +302,15 @@ def test_preview_spectrum_leaves_out_empty_bands(call: Call, tmp_path: Path) -> 
 
 def test_large_items_are_read_coarser(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from geodata.grid import Grid
-    from geodata.preview import coarser_grid
+    from geodata.view.preview import coarser_grid
 
     grid = Grid((10980, 10980), tuple(TRANSFORM)[:6], 32633)
     small = coarser_grid(grid)
     assert small.shape == (998, 998)
     assert small.res == (110, 110)
     assert coarser_grid(grid.window(0, 0, 1000, 1000)) == grid.window(0, 0, 1000, 1000)
-    monkeypatch.setattr("geodata.preview.LONGEST", 20)
-    monkeypatch.setattr("geodata.preview.coarser_grid", lambda grid: coarser_grid(grid, 20))
+    monkeypatch.setattr("geodata.view.preview.LONGEST", 20)
+    monkeypatch.setattr("geodata.view.preview.coarser_grid", lambda grid: coarser_grid(grid, 20))
     code, text, _ = call("preview", make_raster(tmp_path / "a.tif"), "-o", tmp_path / "a.png")
     assert code == 0
     assert "of the pixels observed" in text

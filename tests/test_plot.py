@@ -18,12 +18,12 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from geodata.bands import Band, Bands
-from geodata.drawing import draw_outlines, draw_spectrum, save_png
 from geodata.errors import BandsError, MissingDependencyError, QueryError
 from geodata.grid import Grid
 from geodata.interval import Interval
-from geodata.picture import class_table, composite, describe_grid, split_frames, stretch
-from geodata.plotting import new_figure, plot
+from geodata.view.drawing import draw_outlines, draw_spectrum, save_png
+from geodata.view.picture import class_table, composite, describe_grid, split_frames, stretch
+from geodata.view.plot import new_figure, plot
 
 S2 = Bands.of_sensor("sentinel-2")
 GRID = Grid((6, 8), (10, 0, 500000, 0, -10, 5600000), "EPSG:32633")
@@ -208,7 +208,7 @@ def test_nothing_to_draw() -> None:
 def test_figures_do_not_touch_pyplot_or_the_backend() -> None:
     code = (
         "import sys, torch, matplotlib; before = matplotlib.rcParams._get('backend'); "
-        "from geodata.plotting import plot; figure = plot({'image': torch.rand(3, 8, 8)}); png = figure._repr_png_(); "
+        "from geodata.view.plot import plot; figure = plot({'image': torch.rand(3, 8, 8)}); png = figure._repr_png_(); "
         "print(png[:4] == b'\\x89PNG', 'matplotlib.pyplot' in sys.modules, matplotlib.rcParams._get('backend') is before)"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -216,7 +216,7 @@ def test_figures_do_not_touch_pyplot_or_the_backend() -> None:
 
 
 def test_missing_matplotlib_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    from geodata.plotting import _figure_class
+    from geodata.view.plot import _figure_class
 
     _figure_class.cache_clear()
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
@@ -319,6 +319,6 @@ def test_png_appears_whole_or_not_at_all(tmp_path: Any, monkeypatch: pytest.Monk
 
 
 def test_gd_plot_stays_the_function() -> None:
-    code = "import torch, geodata as gd; gd.plot({'image': torch.rand(3, 4, 4)}); gd.plot({'image': torch.rand(3, 4, 4)}); from geodata.plotting import draw_image; print(callable(gd.plot))"
+    code = "import torch, geodata as gd; gd.plot({'image': torch.rand(3, 4, 4)}); gd.plot({'image': torch.rand(3, 4, 4)}); from geodata.view.plot import draw_image; print(callable(gd.plot))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert out.stdout.strip() == "True", out.stderr

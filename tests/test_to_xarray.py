@@ -13,10 +13,10 @@ from affine import Affine
 from pyproj import CRS
 
 from geodata.bands import Bands
-from geodata.dataarray import to_xarray
 from geodata.errors import QueryError
 from geodata.grid import Grid
 from geodata.interval import Interval
+from geodata.view.dataarray import to_xarray
 
 # rioxarray 0.19 multiplies Affine objects the old way
 pytestmark = pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")
@@ -134,5 +134,5 @@ def test_import_is_light() -> None:
     import subprocess
     import sys
 
-    code = "import sys, geodata.dataarray; print([m for m in ('xarray', 'pandas', 'dask') if m in sys.modules])"
+    code = "import sys, geodata.view.dataarray; print([m for m in ('xarray', 'pandas', 'dask') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"

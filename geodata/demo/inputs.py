@@ -10,8 +10,8 @@ from typing import Any
 from geodata.datasets import RasterDataset, VectorDataset
 from geodata.demo.archive import CLASSES, IMAGE_PATTERN, write_archive
 from geodata.errors import NoFilesError, QueryError
-from geodata.picture import PALETTE
-from geodata.preview import VECTOR_SUFFIXES, bands_of, empty_bands
+from geodata.view.picture import PALETTE
+from geodata.view.preview import VECTOR_SUFFIXES, bands_of, empty_bands
 
 __all__ = ["Inputs", "Job", "open_inputs"]
 

@@ -16,9 +16,9 @@ from geodata.catalog import Catalog
 from geodata.demo.inputs import Inputs
 from geodata.demo.metrics import iou, mean_iou
 from geodata.demo.train import targets
-from geodata.drawing import save_png
-from geodata.plotting import draw_image, draw_mask, new_figure
-from geodata.preview import read_item, short
+from geodata.view.drawing import save_png
+from geodata.view.plot import draw_image, draw_mask, new_figure
+from geodata.view.preview import read_item, short
 
 __all__ = ["draw_maps", "results_table"]
 

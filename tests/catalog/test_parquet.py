@@ -566,6 +566,14 @@ def test_a_missing_column_is_named(tmp_path, name):
         rewrite(path, drop=[name])
 
 
+def test_rows_that_are_missing_are_missed(tmp_path):
+    path = some_catalog(tmp_path).save(tmp_path / "c.parquet")
+    table = pq.read_table(path)
+    pq.write_table(table.slice(0, 2), path)
+    with pytest.raises(CatalogError, match="2 of 3"):
+        Catalog.load(path)
+
+
 @pytest.mark.parametrize("unit", ["ms", "ns"])
 def test_times_in_another_unit_stay_the_same_times(tmp_path, unit):
     """Pandas writes nanoseconds, others milliseconds."""

@@ -172,12 +172,9 @@ def test_files_in_an_archive(tmp_path):
     loaded.check_files()
     with rasterio.open(files(loaded)[1][0]) as src:
         assert src.transform.c == 502000
-    try:
-        mixed = Catalog.scan([inside[0], tmp_path / "2.tif"])
-    except GeodataError as error:
-        assert "vsizip" in str(error)  # noqa: PT017  (either both files, or a refusal that names the path)
-    else:
-        assert sorted(f for (f,) in files(mixed)) == sorted([inside[0], str(tmp_path / "2.tif")])
+    mixed = Catalog.scan([inside[0], tmp_path / "2.tif"])
+    assert sorted(f for (f,) in files(mixed)) == sorted([inside[0], str(tmp_path / "2.tif")])
+    assert sorted(files(Catalog.load(mixed.save(tmp_path / "m.parquet")))) == sorted(files(mixed))
 
 
 @pytest.mark.parametrize(
@@ -261,6 +258,14 @@ def test_groups_become_columns(tmp_path):
     assert catalog.where(country="DE").key.tolist() == ["DE_0002_20200502"]
     assert catalog.interval(0) == Interval.parse("2020-05-01")
     assert catalog.interval(1) == Interval()
+
+
+def test_a_group_that_did_not_match_says_nothing(tmp_path):
+    for name in ("AT_x.tif", "y.tif"):
+        write_tif(tmp_path / name)
+    catalog = Catalog.scan(tmp_path, pattern=r"^(?:(?P<item>AT)_)?(?P<letter>\w)(?:_(?P<date>\d{8}))?\.tif")
+    assert catalog.key.tolist() == ["AT", "y"]
+    assert catalog.time.tolist() == [[-math.inf, math.inf]] * 2
 
 
 def test_item_groups_start_and_stop(tmp_path):
@@ -737,6 +742,28 @@ def test_a_journal_cut_in_the_middle_of_a_line(tmp_path, opened):
     del opened[:]
     assert len(Catalog.scan(folder, resume=journal)) == 10
     assert [os.path.basename(n) for n in opened] == ["8.tif", "9.tif"]
+
+
+def test_a_journal_holds_what_was_read_before_the_process_is_killed(tmp_path):
+    folder, journal = ten(tmp_path / "data"), tmp_path / "journal"
+    lines = []
+
+    def progress(paths):
+        for path in paths:
+            lines.append(len(journal.read_text().splitlines()))
+            yield path
+
+    Catalog.scan(folder, resume=journal, progress=progress)
+    assert lines == list(range(10))
+
+
+def test_a_continued_scan_still_knows_what_the_files_said(tmp_path):
+    write_tif(tmp_path / "data" / "a.tif", EIGHT, descriptions=["red"])
+    write_tif(tmp_path / "data" / "b.tif", EIGHT, north_up(6e5), descriptions=["nir"])
+    with pytest.raises(KeyboardInterrupt):
+        Catalog.scan(tmp_path / "data", resume=tmp_path / "journal", progress=interrupt_after(1))
+    with pytest.raises(BandsError, match=r"nir.*red"):
+        Catalog.scan(tmp_path / "data", resume=tmp_path / "journal")
 
 
 def test_a_scan_that_fails_keeps_its_journal(tmp_path, opened):

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from geodata.bands import Bands
 from geodata.datasets import RasterDataset
-from geodata.drawing import draw_outlines, draw_spectrum, save_png
 from geodata.errors import BandsError, NoFilesError, QueryError
 from geodata.grid import Grid, check_bounds
-from geodata.picture import composite, to_numpy
-from geodata.plotting import draw_image, new_figure
 from geodata.readers.raster import read as read_raster
 from geodata.readers.vector import open_layer
+from geodata.view.drawing import draw_outlines, draw_spectrum, save_png
+from geodata.view.picture import composite, to_numpy
+from geodata.view.plot import draw_image, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from geodata.errors import MissingDependencyError, QueryError
 from geodata.grid import Grid
-from geodata.picture import (
+from geodata.view.picture import (
     IGNORE,
     NOT_OBSERVED,
     PALETTE,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from geodata.bands import Band
 from geodata.catalog import Catalog
 from geodata.crs import CRS84, as_crs, transformer
-from geodata.picture import unit_text
+from geodata.view.picture import unit_text
 
 __all__ = ["lonlat_bounds", "summarize"]
 

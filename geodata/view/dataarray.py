@@ -13,7 +13,7 @@ from geodata.bands import Bands
 from geodata.errors import QueryError
 from geodata.grid import Grid
 from geodata.interval import Interval
-from geodata.picture import IGNORE, to_numpy
+from geodata.view.picture import IGNORE, to_numpy
 
 if TYPE_CHECKING:
     from xarray import DataArray

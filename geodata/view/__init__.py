@@ -1,0 +1,1 @@
+"""What people look at: plots and previews, samples as xarray, summaries in words."""

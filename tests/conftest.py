@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# The first example of a test may pay for imports and transformers: no deadline per example.
-settings.register_profile("geodata", deadline=None)
+# The first example of a test may pay for imports and transformers: no deadline per example. CI draws the same examples
+# every time, so that it is red for what changed and not by chance; everywhere else they are new in each run.
+settings.register_profile("geodata", deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("geodata")
 
 

@@ -27,7 +27,7 @@ def part(name, n, root="", crs=UTM, assets=(RGB,), **columns):
         prefix=name,
         root=root,
         assets=assets,
-        time=[(float(i), i + 1.0) for i in range(n)],
+        time=[(ord(name) + float(i), ord(name) + i + 1.0) for i in range(n)],
         columns={"path": [f"{name}{i}.tif" for i in range(n)], **columns},
     )
 
@@ -73,6 +73,7 @@ def test_concat_keeps_every_row_and_its_file(first, second):
     files = [c.href(RGB, r) for c in (a, b) for r in range(len(c))]
     assert [whole.href(RGB, r) for r in range(len(whole))] == files
     assert whole.crs.tolist() == a.crs.tolist() + b.crs.tolist()
+    assert whole.time.tolist() == a.time.tolist() + b.time.tolist()
     assert [whole.grid(r) for r in range(len(whole))] == [c.grid(r) for c in (a, b) for r in range(len(c))]
 
 
@@ -81,6 +82,7 @@ def test_concat_of_one_and_of_empty_ones():
     same(a.concat(), a)
     same(a.take([]).concat(a), a)
     same(a.concat(a.take([])), a)
+    same(part("b", 0, "/elsewhere").concat(a), a)
     assert len(a.take([]).concat(a.take([]))) == 0
 
 

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from geodata import Catalog
+from geodata import Bands, Catalog
+from geodata.readers import Asset
 from geodata.samplers import GridPatchSampler, RandomPatchSampler
 
 
@@ -34,7 +35,15 @@ def columns(n: int, spread: float = 0.0) -> dict[str, Any]:
     y = rng.uniform(0, spread, n) + 4e6 if spread else rng.integers(4000, 7000, n) * 1000.0
     affine = np.stack([0 * x + 10, 0 * x, np.round(x, -1), 0 * x, 0 * x - 10, np.round(y, -1)], axis=1)
     crs = [f"EPSG:{32600 + z}" for z in zone]
-    return {"key": [f"item{i}" for i in range(n)], "affine": affine, "shape": np.full((n, 2), 120), "crs": crs}
+    key = [f"item{i}" for i in range(n)]
+    return {
+        "key": key,
+        "affine": affine,
+        "shape": np.full((n, 2), 120),
+        "crs": crs,
+        "columns": {"path": [f"folder/{k}/{k}.tif" for k in key], "size": np.arange(n), "mtime": np.arange(n)},
+        "assets": [Asset("{path}", Bands(["B02", "B03"]), (1, 2))],
+    }
 
 
 def main() -> None:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from geodata.catalog import columns
 from geodata.catalog.footprint import Footprints, lonlat_polygons, project, rings
-from geodata.catalog.paths import fields, resolve
+from geodata.catalog.paths import UNSAFE, fields, resolve
 from geodata.crs import CRS, CRS84, as_crs, crs_text
 from geodata.errors import CatalogError, GeodataError, ReadError, StaleCatalogError
 from geodata.readers.base import Asset
@@ -59,9 +59,6 @@ def write(catalog: Catalog, path: Path) -> Path:
         "start": _timestamps(catalog.time[:, 0]),
         "end": _timestamps(catalog.time[:, 1]),
     }
-    clash = set(own) & set(catalog.table.column_names)
-    if clash:
-        raise CatalogError(f"columns {sorted(clash)} have names that the file format uses; rename them")
     rest = {name: catalog.table[name] for name in catalog.table.column_names if name != "key"}
     table = pa.table({"key": catalog.table["key"], **own, **rest})
     metadata = {"geo": json.dumps(_geo(boxes, kinds)), "geodata": json.dumps(_about(catalog, path, n))}
@@ -257,11 +254,11 @@ def _check_paths(table: pa.Table, assets: Sequence[Asset], path: Path) -> None:
         kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
         if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)):
             raise CatalogError(f"{path}: column {name!r} of paths holds {kind}, wanted text; make the catalog again")
-        for value in (
-            pc.unique(column.cast(pa.string())).to_pylist() if f"{{{name}}}" in {a.href for a in assets} else []
-        ):
-            if value is not None:
-                resolve("", value)
+        if f"{{{name}}}" in {a.href for a in assets}:
+            text = column.cast(pa.string())
+            doubtful = pc.match_substring_regex(text, f"{UNSAFE}|://")
+            for value in text.filter(pc.fill_null(doubtful, False)).to_pylist():
+                resolve("", value)  # URLs of known kinds pass
 
 
 def check_files(catalog: Catalog) -> None:

@@ -29,7 +29,13 @@ def search(catalog: Catalog, bounds: Any, crs: Any, when: Interval) -> Rows:
     if system is None:
         raise CRSError("the query has no CRS; say in which CRS the bounds are, for example crs='EPSG:4326'")
     asked = Footprints.of(bounds if isinstance(bounds, Grid) else Grid.of_box(_with_area(bounds), system))
-    rows = catalog.tree.candidates(boxes84(asked), (when.start, when.end))
+    try:
+        box = boxes84(asked)
+    except CRSError:
+        raise CRSError(
+            f"the query lies outside the domain of {crs_text(system)[:40]}; give its bounds in another CRS"
+        ) from None
+    rows = catalog.tree.candidates(box, (when.start, when.end))
     if len(rows):
         rows = rows[in_time(catalog.time[rows], when)]
     if len(rows):

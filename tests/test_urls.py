@@ -82,6 +82,14 @@ def test_urls_read_as_files_do(served, tmp_path):
     gd.Catalog.load(saved).check_files()  # URLs have no size or time to compare
 
 
+def test_urls_and_files_go_together(served, tmp_path):
+    folder, url = served
+    write_tif(folder / "a.tif", np.full((1, 8, 8), 1, np.uint8), from_origin(500000, 5600000, 10, 10), "EPSG:32633")
+    write_tif(tmp_path / "b.tif", np.full((1, 8, 8), 2, np.uint8), from_origin(500000, 5600000, 10, 10), "EPSG:32633")
+    both = RasterDataset([f"{url}/a.tif", tmp_path / "b.tif"], pattern=r"(?P<item>[ab])\.tif$")
+    assert {k: int(both[i]["image"].max()) for i, k in enumerate(both.catalog.key)} == {"a": 1, "b": 2}
+
+
 def test_a_url_that_is_not_there(served):
     _, url = served
     with pytest.raises(ReadError, match=r"1 of 1 files cannot be used, first none\.tif"):

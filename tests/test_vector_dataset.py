@@ -22,7 +22,7 @@ UTM = "EPSG:32633"
 LEFT, TOP = 500000.0, 5600000.0
 
 
-def write_layer(path, shapes, crs=UTM, **columns):
+def write_layer(path, shapes, crs=UTM, left=LEFT, **columns):
     """Write shapes (in pixels of 10 m from LEFT, TOP: col0, row0, col1, row1) with columns."""
     kinds = {
         k: {int: "int", float: "float", str: "str"}[type(next(x for x in v if x is not None))]
@@ -30,7 +30,7 @@ def write_layer(path, shapes, crs=UTM, **columns):
     }
     with fiona.open(path, "w", driver="GPKG", crs=crs, schema={"geometry": "Polygon", "properties": kinds}) as layer:
         for i, (c0, r0, c1, r1) in enumerate(shapes):
-            shape = box(LEFT + 10 * c0, TOP - 10 * r1, LEFT + 10 * c1, TOP - 10 * r0)
+            shape = box(left + 10 * c0, TOP - 10 * r1, left + 10 * c1, TOP - 10 * r0)
             layer.write({"geometry": mapping(shape), "properties": {k: v[i] for k, v in columns.items()}})
     return path
 
@@ -97,13 +97,25 @@ def test_a_layer_alone_needs_a_resolution(tmp_path):
 def test_regions_with_label_files_of_their_own_go_together(tmp_path):
     parts = []
     for i, crops in enumerate((["wheat", "barley"], ["barley", "maize"])):
-        write_tif(tmp_path / f"s{i}" / f"s{i}.tif", np.ones((1, 64, 64), np.uint8), from_origin(LEFT, TOP, 10, 10), UTM)
-        write_layer(tmp_path / f"f{i}.gpkg", SHAPES[1:], crop=crops)
+        write_tif(
+            tmp_path / f"s{i}" / f"s{i}.tif",
+            np.ones((1, 64, 64), np.uint8),
+            from_origin(LEFT + 1e4 * i, TOP, 10, 10),
+            UTM,
+        )
+        write_layer(tmp_path / f"f{i}.gpkg", SHAPES[1:], left=LEFT + 1e4 * i, crop=crops)
         classes = ("background", "wheat", "barley", "maize")
         fields = VectorDataset(tmp_path / f"f{i}.gpkg", label="crop", classes=classes)
         parts.append(RasterDataset(tmp_path / f"s{i}").join(fields))
     both = parts[0] | parts[1]
     assert len(both) == 2 and both.classes == ("background", "wheat", "barley", "maize")
+    for i, own in enumerate(parts):
+        assert torch.equal(both[i]["mask"], own[0]["mask"]) and set(own[0]["mask"].unique().tolist()) == {
+            -100,
+            0,
+            1 + i,
+            2 + i,
+        }
     unequal = [VectorDataset(tmp_path / f"f{i}.gpkg", label="crop") for i in (0, 1)]
     with pytest.raises(CatalogError, match=r"drawn differently.*classes="):
         unequal[0] | unequal[1]

@@ -119,19 +119,26 @@ class JoinedDataset(Dataset):
         """Return the rows of both; parts are put together in order."""
         if not isinstance(other, JoinedDataset) or len(self.links) != len(other.links):
             return super().union(other, reindex=reindex)
+        if self.transforms != other.transforms:
+            raise CatalogError(
+                "the two joins have different transforms; give them to the union: (a | b).transformed(t)"
+            )
         n = len(self.catalog)
         lead = self.lead.union(other.lead, reindex=reindex)
         links = []
         for mine, theirs in zip(self.links, other.links, strict=True):
             if (mine.rows is None) != (theirs.rows is None):
                 raise CatalogError("one side is joined by place and the other by column; join both the same way")
+            # Parts of one join follow the same dataset, which is not put together with itself.
+            same = mine.dataset is theirs.dataset
             rows = None
             if mine.rows is not None and theirs.rows is not None:
-                rows = np.concatenate([mine.rows, theirs.rows + len(mine.dataset)])
-            links.append(Link(mine.dataset.union(theirs.dataset, reindex=reindex), rows))
+                rows = np.concatenate([mine.rows, theirs.rows + (0 if same else len(mine.dataset))])
+            both = mine.dataset if same else mine.dataset.union(theirs.dataset, reindex=reindex)
+            links.append(Link(both, rows))
         if len(lead) != n + len(other.catalog):
             raise CatalogError("rows were lost in the union")
-        return JoinedDataset(lead, links)
+        return JoinedDataset(lead, links).transformed(self.transforms)
 
     def __repr__(self) -> str:
         return " & ".join(repr(d) for d in self._parts)

@@ -198,7 +198,7 @@ class Dataset(torch.utils.data.Dataset[Sample], ABC):
         bounds : (left, bottom, right, top) in ``crs``, or a Grid
         crs : anything that names a CRS; no default
         res : float or (x, y), units of ``crs`` per pixel, or None
-            None takes the lattice of the first item found, extended to whole pixels; the items must be in ``crs`` then.
+            None takes the lattice of the first item in ``crs``, extended to whole pixels; there must be one.
         time : as in `Interval.parse`
         stack : None or "time"
             ``"time"`` gives one layer per start time: image (T, C, H, W), valid (T, H, W), time (T, 2) seconds.

@@ -126,7 +126,7 @@ def stack(dataset: Dataset) -> Dataset:
     if isinstance(dataset, JoinedDataset):
         lead = stack(dataset.lead)
         _refuse_pairs(dataset)
-        return JoinedDataset(lead, dataset.links)
+        return JoinedDataset(lead, dataset.links).transformed(dataset.transforms)
     rows = np.arange(len(dataset))
     return SeriesDataset(dataset, [rows], dataset.catalog.take(rows[:1]))
 
@@ -149,7 +149,7 @@ def series(dataset: Dataset, by: str, *, max_len: int | None, time: Any) -> Data
         if not isinstance(lead, SeriesDataset):
             raise CatalogError("the leading dataset of a join makes no series")
         _refuse_pairs(dataset)
-        return JoinedDataset(lead, dataset.links)
+        return JoinedDataset(lead, dataset.links).transformed(dataset.transforms)
     catalog = dataset.catalog
     rows = np.flatnonzero(in_time(catalog.time, Interval.parse(time)))
     rows = rows[np.lexsort((catalog.time[rows, 1], catalog.time[rows, 0]))]

@@ -574,3 +574,16 @@ def test_a_join_says_what_it_is(trio):
     (images, labels, _), *_ = trio
     text = repr(images & labels)
     assert text.count("RasterDataset(") == 2 and " & " in text
+
+
+def test_transforms_of_a_join_stay_with_it(tmp_path):
+    for side in "ab":
+        for place in (0, 1):
+            tif(tmp_path / side / f"{place}.tif", np.full((8, 8), 1 + place, np.uint8), col=8 * place)
+    a, b = (RasterDataset(tmp_path / side, name=side) for side in "ab")
+    joined = (a & b).transformed(lambda sample: {**sample, "seen": True})
+    one, two = joined.take([0]), joined.take([1])
+    assert (one | two)[1]["seen"] and joined.series()[0]["seen"]
+    assert joined.read(a.catalog.grid(0), stack="time")["seen"]
+    with pytest.raises(CatalogError, match="different transforms"):
+        one | (a & b).take([1])

@@ -109,7 +109,7 @@ class Assembly:
         for part, href in present or []:
             self._read_part(catalog, row, part, href, block, limits, image[(slice(None), *within)], seen)
         if not valid.all():
-            image[:, ~valid] = self.fill
+            np.copyto(image, self.fill, where=~valid, casting="unsafe")
 
     def _present(self, catalog: Catalog, row: int) -> list[tuple[Part, str]] | None:
         """Return the files that a row has, or None if together they lack a band."""
@@ -176,24 +176,42 @@ class Assembly:
         Rows on the same lattice are read as they are, others are warped once. Pixels that do not touch ``inside`` count as
         unobserved.
         """
-        valid[:] = False
-        image[:] = self.fill
+        first = True
         for row in rows:
+            if first:
+                self._read_row(catalog, row, target, inside, image, valid)
+                first = False
+                continue
             if valid.all():
                 return
-            data, seen = np.empty_like(image), np.ones_like(valid)
-            offset = target.offset_in(catalog.grid(row)) if self.ratio == 1 else None
-            if offset is not None:
-                self.read_window(catalog, row, (*offset, *target.shape), data, seen, inside)
-            else:
-                present = self._present(catalog, row)
-                if present is None:
-                    seen[:] = False
-                for part, href in present or []:
-                    self._warp_part(catalog, row, part, href, target, inside, data, seen)
-            fresh = seen & ~valid
-            image[:, fresh] = data[:, fresh]
-            valid |= fresh
+            data, seen = np.empty_like(image), np.empty_like(valid)
+            self._read_row(catalog, row, target, inside, data, seen)
+            seen &= ~valid
+            np.copyto(image, data, where=seen)
+            valid |= seen
+        if first:
+            valid[:] = False
+            image[:] = self.fill
+
+    def _read_row(
+        self,
+        catalog: Catalog,
+        row: int,
+        target: Grid,
+        inside: Grid | None,
+        image: NDArray[Any],
+        valid: NDArray[np.bool_],
+    ) -> None:
+        """Fill ``image`` and ``valid`` on any grid from one row."""
+        offset = target.offset_in(catalog.grid(row)) if self.ratio == 1 else None
+        if offset is not None:
+            self.read_window(catalog, row, (*offset, *target.shape), image, valid, inside)
+            return
+        present = self._present(catalog, row)
+        valid[:] = present is not None
+        for part, href in present or []:
+            self._warp_part(catalog, row, part, href, target, inside, image, valid)
+        np.copyto(image, self.fill, where=~valid, casting="unsafe")
 
     def _warp_part(
         self,

@@ -106,8 +106,10 @@ class Dataset(torch.utils.data.Dataset[Sample], ABC):
         if shared:
             whole = {k: np.empty((len(queries), *shape), dtype=dtype) for k, (shape, dtype) in slots[0].items()}
         tensors = {k: torch.from_numpy(v) for k, v in whole.items()}
-        samples: list[Sample] = []
-        for i, (query, spot) in enumerate(zip(queries, spots, strict=True)):
+        samples: list[Any] = [None] * len(queries)
+        # Neighbours in a file are read one after the other: what is decoded for one serves the next.
+        for i in sorted(range(len(spots)), key=lambda i: spots[i].place):
+            spot = spots[i]
             out = (
                 {k: v[i] for k, v in whole.items()}
                 if shared
@@ -116,9 +118,9 @@ class Dataset(torch.utils.data.Dataset[Sample], ABC):
             rest = self._fill(spot, out) if spot.row is not None else self._fill_found(spot, out)
             sample: dict[str, Any] = {k: tensors[k][i] if shared else torch.from_numpy(v) for k, v in out.items()}
             sample |= rest
-            self._label(sample, query, spot)
-            samples.append(sample if self.transforms is None else self.transforms(sample))  # type: ignore[arg-type]
-        return samples
+            self._label(sample, queries[i], spot)
+            samples[i] = sample
+        return samples if self.transforms is None else [self.transforms(s) for s in samples]  # type: ignore[misc]  # what it gives back is a sample
 
     def _label(self, sample: dict[str, Any], query: Query, spot: Spot) -> None:
         sample["grid"] = spot.grid

@@ -42,3 +42,11 @@ class Spot:
         inside: Grid | None = None,
     ) -> None:
         self.grid, self.time, self.row, self.window, self.inside = grid, time, row, window, inside
+
+    @property
+    def place(self) -> tuple[float, ...]:
+        """What spots are sorted by, so that neighbours in a file follow each other."""
+        if self.row is not None and self.window is not None:
+            return self.row, self.window[0], self.window[1]
+        left, _, _, top = self.grid.bounds
+        return -1, -top, left

@@ -17,7 +17,7 @@ from rasterio.errors import NotGeoreferencedWarning
 from geodata.bands import Bands
 from geodata.grid import Grid
 
-__all__ = ["VALIDITY", "Asset", "Header", "PixelWindow", "Raster", "quietly", "stored_nodata"]
+__all__ = ["VALIDITY", "Asset", "Header", "PixelWindow", "Raster", "observed", "quietly", "stored_nodata"]
 
 VALIDITY = ("all", "nodata", "mask", "alpha", "nan")
 """How a file says which pixels were observed: always; by a value; by a mask band; by an alpha band; by NaN."""
@@ -59,6 +59,22 @@ def stored_nodata(nodata: float | None, dtype: Any) -> Any:
     info = np.iinfo(kind)
     fits = float(nodata).is_integer() and info.min <= nodata <= info.max
     return kind.type(int(nodata)) if fits else None
+
+
+def observed(data: NDArray[Any], validity: str, nodata: float | None, dtype: str | None) -> NDArray[np.bool_]:
+    """Return (H, W) which pixels of ``data`` (C, H, W) hold a value in every band, as far as the values say so.
+
+    Parameters
+    ----------
+    validity, nodata, dtype : as in `Asset`; ``dtype`` None is that of the data
+    """
+    valid = np.ones(data.shape[1:], dtype=bool)
+    missing = stored_nodata(nodata, dtype or data.dtype) if validity == "nodata" else None
+    if missing is not None:
+        valid = (data != data.dtype.type(missing)).all(axis=0)
+    if data.dtype.kind == "f" and validity != "all":
+        valid &= ~np.isnan(data).any(axis=0)
+    return valid
 
 
 @dataclass(frozen=True, slots=True)

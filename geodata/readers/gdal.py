@@ -17,7 +17,7 @@ from geodata.bands import Band, Bands
 from geodata.crs import as_crs
 from geodata.errors import CRSError, DtypeError, ReadError, StaleCatalogError
 from geodata.grid import Grid
-from geodata.readers.base import Header, PixelWindow, Raster, stored_nodata
+from geodata.readers.base import Header, PixelWindow, Raster, observed, stored_nodata
 from geodata.readers.pool import handles, open_raster
 
 __all__ = ["EXTENSIONS", "describe", "read"]
@@ -175,14 +175,9 @@ def read(
             if validity in ("mask", "alpha"):
                 valid = src.read_masks(list(indexes), window=where).all(axis=0)
             else:
-                valid = np.ones((height, width), dtype=bool)
+                valid = np.True_
         except (RasterioError, OSError) as error:
             raise ReadError(
                 f"cannot read {width} x {height} pixels at row {row}, column {col} of {href}: {error}"
             ) from None
-    missing = stored_nodata(nodata, dtype or data.dtype) if validity == "nodata" else None
-    if missing is not None:
-        valid = (data != data.dtype.type(missing)).all(axis=0)
-    if data.dtype.kind == "f" and validity != "all":
-        valid &= ~np.isnan(data).any(axis=0)
-    return Raster(data, valid)
+    return Raster(data, valid & observed(data, validity, nodata, dtype))

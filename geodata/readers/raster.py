@@ -8,15 +8,30 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from geodata.readers import gdal
-from geodata.readers.base import PixelWindow, Raster, observed
-from geodata.readers.gdal import EXTENSIONS, describe
+from geodata.readers import gdal, kinds
+from geodata.readers.base import Header, PixelWindow, Raster, observed
+from geodata.readers.gdal import EXTENSIONS
 from geodata.readers.tiff import read_pixels
 
 __all__ = ["EXTENSIONS", "describe", "read"]
 
 PLAIN = os.environ.get("GEODATA_TIFF", "1") != "0"
 """GEODATA_TIFF=0 in the environment reads everything through GDAL, to compare."""
+
+
+def describe(href: str) -> Header:
+    """Read the header of a raster, no pixels.
+
+    Raises
+    ------
+    ReadError
+        If it cannot be opened.
+    CRSError
+        If it is georeferenced only by ground control points or a sensor model: it has no lattice until it is warped.
+    DtypeError
+        If its bands differ in dtype or are complex.
+    """
+    return kinds.describe(href) if PLAIN else gdal.describe(href)
 
 
 def read(

@@ -6,8 +6,6 @@ import struct
 from io import FileIO
 from typing import Any
 
-import numpy as np
-
 __all__ = ["Tags", "read_tags"]
 
 HEAD = 4096
@@ -23,7 +21,7 @@ MOST_IMAGES = 64
 """Images of one file (overviews, masks) that are looked at."""
 
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
-_CODES = {1: "u1", 3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8", 12: "f8"}
+_CODES = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q", 12: "d"}
 
 SUBFILE = 254
 
@@ -54,10 +52,8 @@ class Tags:
         if entry is None:
             return None
         kind, count, raw = entry
-        if kind == 3 and count == 1:
-            return [int.from_bytes(raw, "little" if self.order == "<" else "big")]
         code = _CODES.get(kind)
-        return None if code is None else np.frombuffer(raw, self.order + code, count).tolist()
+        return None if code is None else list(struct.unpack(f"{self.order}{count}{code}", raw))
 
     def number(self, tag: int, default: int) -> int | None:
         """Return the one value of a tag, ``default`` if it is absent, None if it is no single whole number."""
@@ -72,10 +68,9 @@ class _File:
 
     __slots__ = ("head", "raw", "size")
 
-    def __init__(self, raw: FileIO, size: int) -> None:
+    def __init__(self, raw: FileIO, size: int, first: int) -> None:
         self.raw, self.size = raw, size
-        raw.seek(0)
-        self.head = raw.read(size if size <= SMALL else HEAD)
+        self.head = raw.read(first)
 
     def at(self, offset: int, count: int) -> bytes | None:
         """Return bytes, None if the file does not have them all."""
@@ -88,20 +83,22 @@ class _File:
         return found if len(found) == count else None
 
 
-def read_tags(raw: FileIO, size: int) -> Tags | None:
+def read_tags(raw: FileIO, size: int, *, pixels: bool = True) -> Tags | None:
     """Read the tags of the first image.
 
     Parameters
     ----------
-    raw : file open for reading bytes, unbuffered
+    raw : file just opened for reading bytes, unbuffered
     size : int, bytes of the file
+    pixels : bool
+        Whether they will be read next: a small file is then brought in whole.
 
     Returns
     -------
     Tags or None
         None if this is no TIFF, or one whose directory is damaged, unsorted or of a kind that is not understood.
     """
-    file = _File(raw, size)
+    file = _File(raw, size, size if pixels and size <= SMALL else HEAD)
     head = file.head
     order = {b"II": "<", b"MM": ">"}.get(head[:2])
     if order is None or len(head) < 16:

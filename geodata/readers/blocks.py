@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from geodata.errors import ReadError
 
-__all__ = ["COMPRESSIONS", "NONE", "Block", "BlockCache", "Undecodable", "cached"]
+__all__ = ["COMPRESSIONS", "NONE", "Block", "BlockCache", "Undecodable", "cached", "inflated", "restored"]
 
 NONE, LZW, DEFLATE, DEFLATE_OLD, ZSTD = 1, 5, 8, 32946, 50000
 
@@ -74,46 +74,71 @@ class Block:
 
     def _decode(self, end: int) -> None:
         height, width, samples = self.pixels.shape
-        row = width * samples * self.pixels.dtype.itemsize
-        if self._coding[0] in STREAMED:
-            if self._stream is None:
-                self._stream = isal_zlib.decompressobj()
-        else:
+        compression, predictor = self._coding
+        if compression not in STREAMED:
             end = height
-        wanted = (end - self.done) * row
-        found = self._more(wanted)
-        if len(found) != wanted:
-            raise Undecodable(f"{len(found)} of {wanted} bytes")
-        self._keep(found, self.done, end)
+        wanted = (end - self.done) * width * samples * self.pixels.dtype.itemsize
+        if end - self.done == height:
+            found = inflated(self._rest, wanted, compression)
+        else:
+            found = self._more(wanted)
+        rows = self.pixels[self.done : end]
+        restored(found, rows, predictor, self._swapped)
         if end == height:
             self._stream, self._rest = None, b""
         self.done = end
 
-    def _more(self, wanted: int) -> bytes | bytearray:
-        """Return the next bytes of the block, at most so many."""
-        compression, _ = self._coding
+    def _more(self, wanted: int) -> bytes:
+        """Return the next bytes of a stream that can stop."""
+        if self._stream is None:
+            self._stream = isal_zlib.decompressobj()
         try:
-            if compression in STREAMED:
-                found: bytes = self._stream.decompress(self._rest, wanted)
-                self._rest = self._stream.unconsumed_tail
-                return found
-            if compression == ZSTD:
-                return imagecodecs.zstd_decode(self._rest, out=wanted)
-            if self._rest[:2] == b"\x00\x01":
-                raise Undecodable("LZW of the oldest kind")
-            return imagecodecs.lzw_decode(self._rest, out=wanted)
-        except (IsalError, RuntimeError, ValueError) as error:  # type: ignore[misc]  # the stub calls the class a value
+            found: bytes = self._stream.decompress(self._rest, wanted)
+        except IsalError as error:  # type: ignore[misc]  # the stub calls the class a value
             raise Undecodable(str(error)) from None
+        if len(found) != wanted:
+            raise Undecodable(f"{len(found)} of {wanted} bytes")
+        self._rest = self._stream.unconsumed_tail
+        return found
 
-    def _keep(self, found: bytes | bytearray, start: int, end: int) -> None:
-        _, width, samples = self.pixels.shape
-        rows = np.frombuffer(found, self.pixels.dtype).reshape(end - start, width, samples)
-        if self._swapped:
-            rows = rows.byteswap()
-        if self._coding[1] == 2:
-            imagecodecs.delta_decode(rows, axis=1, out=self.pixels[start:end])
-        else:
-            self.pixels[start:end] = rows
+
+def inflated(raw: Any, size: int, compression: int) -> bytes | bytearray:
+    """Decompress a whole block, ``raw`` bytes or a view of them, to ``size`` bytes.
+
+    Raises
+    ------
+    Undecodable
+        If it is damaged, or of another size.
+    """
+    if compression == LZW and bytes(raw[:2]) == b"\x00\x01":
+        raise Undecodable("LZW of the oldest kind")
+    decode = _DECODERS[compression]
+    try:
+        found: bytes | bytearray = decode(raw, out=size)
+    except (RuntimeError, ValueError) as error:
+        raise Undecodable(str(error)) from None
+    if len(found) != size:
+        raise Undecodable(f"{len(found)} of {size} bytes")
+    return found
+
+
+_DECODERS = {
+    DEFLATE: imagecodecs.deflate_decode,
+    DEFLATE_OLD: imagecodecs.deflate_decode,
+    ZSTD: imagecodecs.zstd_decode,
+    LZW: imagecodecs.lzw_decode,
+}
+
+
+def restored(found: bytes | bytearray, rows: NDArray[Any], predictor: int, swapped: bool) -> None:
+    """Turn decompressed bytes into ``rows`` (rows, columns, samples): native byte order, predictor undone."""
+    data = np.frombuffer(found, rows.dtype).reshape(rows.shape)
+    if swapped:
+        data = data.byteswap()
+    if predictor == 2:
+        imagecodecs.delta_decode(data, axis=1, out=rows)
+    else:
+        rows[:] = data
 
 
 class BlockCache:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geodata.readers.base import PixelWindow
-from geodata.readers.blocks import COMPRESSIONS, NONE, Block, Undecodable, cached
+from geodata.readers.blocks import COMPRESSIONS, NONE, Block, Undecodable, cached, inflated, restored
 from geodata.readers.tags import Tags, read_tags
 
 __all__ = ["Layout", "layout_of", "read_pixels"]
@@ -34,6 +34,9 @@ _PLAIN_COLOURS = (0, 1, 2, 3)
 """White is zero, black is zero, RGB, palette: GDAL hands out the stored values."""
 
 LARGEST = 2**31 - 1
+
+MOST_AT_ONCE = 1 << 24
+"""Images up to so many bytes are decoded in one piece."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,8 @@ class Layout:
         Tiles have all their rows in the file, the last strip only those of the image.
     offsets, counts : bytes of each block
     compression, predictor : TIFF's numbers
+    name : str
+        Of the dtype.
     """
 
     height: int
@@ -64,6 +69,7 @@ class Layout:
     counts: tuple[int, ...]
     compression: int
     predictor: int
+    name: str
 
     @property
     def across(self) -> int:
@@ -102,7 +108,9 @@ def layout_of(tags: Tags) -> Layout | None:
         return None
     tiled, block, offsets, counts = found
     planar = one[PLANAR] == 2 and samples > 1
-    layout = Layout(height, width, samples, dtype, block, planar, tiled, offsets, counts, one[COMPRESSION], predictor)
+    layout = Layout(
+        height, width, samples, dtype, block, planar, tiled, offsets, counts, one[COMPRESSION], predictor, dtype.name
+    )
     blocks = layout.across * layout.down * (samples if planar else 1)
     return layout if len(offsets) == len(counts) == blocks else None
 
@@ -248,30 +256,59 @@ def read_pixels(
 def _fits(layout: Layout, window: PixelWindow, indexes: Sequence[int], dtype: str | None) -> bool:
     row, col, height, width = window
     inside = row >= 0 and col >= 0 and row + height <= layout.height and col + width <= layout.width
-    return inside and min(indexes) >= 1 and max(indexes) <= layout.samples and dtype in (None, layout.dtype.name)
+    return inside and min(indexes) >= 1 and max(indexes) <= layout.samples and dtype in (None, layout.name)
 
 
 def _fill(file: _Open, layout: Layout, window: PixelWindow, bands: list[int], out: NDArray[Any]) -> None:
+    groups = [(b, [0], out[k : k + 1]) for k, b in enumerate(bands)] if layout.planar else [(0, bands, out)]
+    # Whole images pass through once; keeping them would push out what is asked for again.
+    whole = window == (0, 0, layout.height, layout.width)
+    for plane, samples, target in groups:
+        if whole and not layout.tiled and layout.compression != NONE and out.nbytes <= MOST_AT_ONCE:
+            target[:] = _chosen(_strips(file, layout, plane), samples).transpose(2, 0, 1)
+        else:
+            _fill_plane(file, layout, window, (plane, samples), target, keep=not whole)
+
+
+def _strips(file: _Open, layout: Layout, plane: int) -> NDArray[Any]:
+    """Return (rows, columns, samples): all strips of a plane, decoded one after the other and finished together."""
+    first, last = plane * layout.down, (plane + 1) * layout.down
+    offsets, counts = layout.offsets[first:last], layout.counts[first:last]
+    start, end = min(offsets), max(o + n for o, n in zip(offsets, counts, strict=True))
+    if not all(counts) or end - start > 2 * sum(counts):
+        raise Undecodable("strips are missing or far apart")
+    raw = memoryview(file.bytes_at(start, end - start))
+    samples = 1 if layout.planar else layout.samples
+    row = layout.width * samples * layout.dtype.itemsize
+    found = bytearray()
+    for i, (offset, count) in enumerate(zip(offsets, counts, strict=True)):
+        rows = min(layout.block[0], layout.height - i * layout.block[0])
+        found += inflated(raw[offset - start : offset - start + count], rows * row, layout.compression)
+    pixels = np.empty((layout.height, layout.width, samples), layout.dtype.newbyteorder("="))
+    restored(found, pixels, layout.predictor, not layout.dtype.isnative)
+    return pixels
+
+
+def _fill_plane(
+    file: _Open, layout: Layout, window: PixelWindow, source: tuple[int, list[int]], target: NDArray[Any], *, keep: bool
+) -> None:
     row, col, height, width = window
     rows, columns = layout.block
-    # Whole images pass through once; keeping them would push out what is asked for again.
-    keep = window != (0, 0, layout.height, layout.width)
-    groups = [(b, [0], out[k : k + 1]) for k, b in enumerate(bands)] if layout.planar else [(0, bands, out)]
-    for plane, samples, target in groups:
-        for down in range(row // rows, (row + height - 1) // rows + 1):
-            top, end = max(row, down * rows), min(row + height, (down + 1) * rows)
-            for across in range(col // columns, (col + width - 1) // columns + 1):
-                left, right = max(col, across * columns), min(col + width, (across + 1) * columns)
-                part = _part(
-                    file,
-                    layout,
-                    (plane * layout.down + down) * layout.across + across,
-                    min(rows, layout.height - down * rows) if not layout.tiled else rows,
-                    (top - down * rows, end - down * rows, left - across * columns, right - across * columns),
-                    keep,
-                )
-                place = target[:, top - row : end - row, left - col : right - col]
-                place[:] = _chosen(part, samples).transpose(2, 0, 1)
+    plane, samples = source
+    for down in range(row // rows, (row + height - 1) // rows + 1):
+        top, end = max(row, down * rows), min(row + height, (down + 1) * rows)
+        for across in range(col // columns, (col + width - 1) // columns + 1):
+            left, right = max(col, across * columns), min(col + width, (across + 1) * columns)
+            part = _part(
+                file,
+                layout,
+                (plane * layout.down + down) * layout.across + across,
+                rows if layout.tiled else min(rows, layout.height - down * rows),
+                (top - down * rows, end - down * rows, left - across * columns, right - across * columns),
+                keep,
+            )
+            place = target[:, top - row : end - row, left - col : right - col]
+            place[:] = _chosen(part, samples).transpose(2, 0, 1)
 
 
 def _chosen(part: NDArray[Any], samples: list[int]) -> NDArray[Any]:

@@ -7,6 +7,7 @@ import math
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,9 @@ from torch.utils.data import Sampler
 from geodata.catalog import Catalog
 from geodata.catalog.tiles import pixel_sizes
 from geodata.errors import SamplerError
-from geodata.query import Query
+from geodata.query import Query, Window
 
-__all__ = ["QuerySampler", "catalog_digest", "catalog_of", "uniform64", "window_sizes"]
+__all__ = ["QuerySampler", "catalog_digest", "catalog_of", "uniform64", "window_sizes", "windows_at"]
 
 CHUNK = 4096
 """Draws made at once; it changes nothing but speed."""
@@ -68,6 +69,11 @@ def window_sizes(catalog: Catalog, size: Any, multiple: int) -> tuple[NDArray[np
             f"size {height} x {width} is no multiple of the native ratio {multiple}; use {height // multiple * multiple or multiple}"
         )
     return sizes, (height, width)
+
+
+def windows_at(at: NDArray[np.int64], size: tuple[int, int]) -> Iterator[Window]:
+    """Yield the windows of one size that start at (n, 2) rows and columns."""
+    return zip(at[:, 0].tolist(), at[:, 1].tolist(), repeat(size[0]), repeat(size[1]), strict=False)
 
 
 class QuerySampler(Sampler[Query], ABC):
@@ -141,9 +147,9 @@ class QuerySampler(Sampler[Query], ABC):
         for at in range(0, len(indexes), CHUNK):
             part = indexes[at : at + CHUNK]
             flags = repeats[at : at + CHUNK].tolist()
-            for query, repeat in zip(self.draw(part), flags, strict=True):
+            for query, again in zip(self.draw(part), flags, strict=True):
                 self._given += 1
-                yield _marked(query) if repeat else query
+                yield _marked(query) if again else query
 
     def _share(self) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Return the numbers that this rank has left, and which of them repeat another rank's."""
@@ -219,13 +225,13 @@ def _place(rank: int | None, world: int | None) -> tuple[int, int]:
 
 def catalog_digest(catalog: Catalog) -> str:
     """Fingerprint of the lattices of a catalog: shapes, places and number of rows."""
-    h = hashlib.sha256(np.ascontiguousarray(catalog.shape).tobytes())
-    h.update(np.ascontiguousarray(catalog.affine).tobytes())
+    h = hashlib.sha256(np.ascontiguousarray(catalog.shape).ravel().data)
+    h.update(np.ascontiguousarray(catalog.affine).ravel().data)
     return h.hexdigest()[:16]
 
 
-def uniform64(seed: int, epoch: int, indexes: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """Return one uniform 64-bit number per index: block ``index`` of the Philox stream keyed by seed and epoch.
+def uniform64(seed: int, epoch: int, indexes: NDArray[np.int64], stream: int = 0) -> NDArray[np.uint64]:
+    """Return one uniform 64-bit number per index: block ``index`` of a Philox stream keyed by seed and epoch.
 
     References
     ----------
@@ -234,6 +240,6 @@ def uniform64(seed: int, epoch: int, indexes: NDArray[np.int64]) -> NDArray[np.u
     if not len(indexes):
         return np.empty(0, dtype=np.uint64)
     low, high = int(indexes.min()), int(indexes.max())
-    stream = np.random.Philox(key=[seed, epoch], counter=[low, 0, 0, 0])
-    blocks: NDArray[np.uint64] = stream.random_raw(4 * (high - low + 1)).reshape(-1, 4)[:, 0]
+    source = np.random.Philox(key=[seed, epoch], counter=[low, stream, 0, 0])
+    blocks: NDArray[np.uint64] = source.random_raw(4 * (high - low + 1)).reshape(-1, 4)[:, 0]
     return blocks[indexes - low]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,8 @@ from numpy.typing import NDArray
 
 from geodata.catalog.tiles import starts
 from geodata.errors import SamplerError
-from geodata.query import Query
-from geodata.samplers.base import QuerySampler, catalog_digest, catalog_of, uniform64, window_sizes
+from geodata.query import Query, queries_of_rows
+from geodata.samplers.base import QuerySampler, catalog_digest, catalog_of, uniform64, window_sizes, windows_at
 
 __all__ = ["GridPatchSampler", "ItemSampler"]
 
@@ -82,12 +83,10 @@ class GridPatchSampler(QuerySampler):
         rows = np.searchsorted(self._ends, indexes, side="right")
         within = indexes - np.where(rows > 0, self._ends[rows - 1], 0)
         across = self._across[rows]
-        at = np.stack([within // across, within % across], axis=1) * self.stride
+        at = np.stack([within // across, within % across], axis=1) * np.array(self.stride)
         if self.edge == "shift":
             at = np.minimum(at, np.maximum(self._shape[rows] - self.size, 0))
-        height, width = self.size
-        for i, row, (r, c) in zip(indexes.tolist(), rows.tolist(), at.tolist(), strict=True):
-            yield Query(row=row, window=(r, c, height, width), epoch=self.epoch, index=i)
+        yield from queries_of_rows(rows.tolist(), windows_at(at, self.size), self.epoch, indexes.tolist())
 
 
 class ItemSampler(QuerySampler):
@@ -116,6 +115,7 @@ class ItemSampler(QuerySampler):
         catalog = catalog_of(data)
         self.shuffle = shuffle
         self._count = len(catalog)
+        self._shuffled: tuple[tuple[int, int], NDArray[np.int64]] | None = None
         self._digest = catalog_digest(catalog)
 
     @property
@@ -131,8 +131,10 @@ class ItemSampler(QuerySampler):
     def draw(self, indexes: NDArray[np.int64]) -> Iterator[Query]:
         """Yield the items with the given numbers."""
         rows = self._order()[indexes] if self.shuffle else indexes
-        for i, row in zip(indexes.tolist(), rows.tolist(), strict=True):
-            yield Query(row=row, epoch=self.epoch, index=i)
+        yield from queries_of_rows(rows.tolist(), repeat(None, len(rows)), self.epoch, indexes.tolist())
 
     def _order(self) -> NDArray[np.int64]:
-        return np.argsort(uniform64(self.seed, self.epoch, np.arange(self._count)), kind="stable")
+        of = (self.seed, self.epoch)
+        if self._shuffled is None or self._shuffled[0] != of:
+            self._shuffled = of, np.argsort(uniform64(*of, np.arange(self._count)), kind="stable")
+        return self._shuffled[1]

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geodata.errors import SamplerError
-from geodata.query import Query
-from geodata.samplers.base import QuerySampler, catalog_digest, catalog_of, uniform64, window_sizes
+from geodata.query import Query, queries_of_rows
+from geodata.samplers.base import QuerySampler, catalog_digest, catalog_of, uniform64, window_sizes, windows_at
+from geodata.samplers.storage import StorageOrder
 
 __all__ = ["RandomPatchSampler"]
 
@@ -31,6 +32,14 @@ class RandomPatchSampler(QuerySampler):
     small : {"pad", "drop", "raise"}
         Rows smaller than the window: one window from the upper left corner, padded with ``valid`` False; left out; refused.
         `small_rows` says how many there are.
+    order : {"random", "storage"}
+        ``"storage"`` makes `VISIT` draws (32) from each region (512 pixels square, for the starts) that it visits, so that a
+        strip or tile is decoded for many windows and not for one. Each draw is still uniform over all windows and an epoch
+        covers the items evenly, but draws of one visit are neighbours: batches are less varied.
+    buffer : int, a multiple of 32
+        With ``order="storage"``: draws that are shuffled among each other, from ``buffer // 32`` regions. So many regions
+        are decoded at a time, each with a margin of one window: 8 regions of 768 pixels square by default. Worker
+        processes and ranks decode each for themselves.
     rank, world : as in `QuerySampler`
 
     Notes
@@ -52,6 +61,8 @@ class RandomPatchSampler(QuerySampler):
         length: int,
         seed: int = 0,
         small: str = "pad",
+        order: str = "random",
+        buffer: int = 256,
         rank: int | None = None,
         world: int | None = None,
     ) -> None:
@@ -60,6 +71,8 @@ class RandomPatchSampler(QuerySampler):
             raise SamplerError(f"length {length} must be at least 1")
         if small not in ("pad", "drop", "raise"):
             raise SamplerError(f"small={small!r} must be 'pad', 'drop' or 'raise'")
+        if order not in ("random", "storage"):
+            raise SamplerError(f"order={order!r} must be 'random' or 'storage'")
         catalog = catalog_of(data)
         step = int(getattr(data, "step", 1))
         _, self.size = window_sizes(catalog, size, step)
@@ -84,6 +97,13 @@ class RandomPatchSampler(QuerySampler):
             raise SamplerError(
                 f"all {len(catalog)} rows are smaller than {self.size}, and small='drop' leaves them out"
             )
+        self._storage: StorageOrder | None = None
+        if order == "storage":
+            rooms = np.where(count[:, None] > 0, np.maximum(room, 1), 0)
+            self._storage = StorageOrder(
+                rooms, step=step, length=length, buffer=buffer, seed=seed, name=lambda row: catalog.key[row]
+            )
+        self._ordered = f" storage {buffer}" if order == "storage" else ""
 
     @property
     def total(self) -> int:
@@ -98,7 +118,7 @@ class RandomPatchSampler(QuerySampler):
     @cached_property
     def plan(self) -> str:
         """Text that is equal for two samplers exactly when they yield the same samples."""
-        return f"{self._digest} {self.size} {self._step} {self.length} {self.windows}"
+        return f"{self._digest} {self.size} {self._step} {self.length} {self.windows}{self._ordered}"
 
     def _extend(self, indexes: NDArray[np.int64], beyond: NDArray[np.bool_]) -> NDArray[np.int64]:
         return indexes
@@ -109,13 +129,13 @@ class RandomPatchSampler(QuerySampler):
     def draw(self, indexes: NDArray[np.int64]) -> Iterator[Query]:
         """Yield the draws with the given numbers."""
         rows, at = self.places(indexes)
-        height, width = self.size
-        epoch = self.epoch
-        for i, row, (r, c) in zip(indexes.tolist(), rows.tolist(), at.tolist(), strict=True):
-            yield Query(row=row, window=(r, c, height, width), epoch=epoch, index=i)
+        yield from queries_of_rows(rows.tolist(), windows_at(at, self.size), self.epoch, indexes.tolist())
 
     def places(self, indexes: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return (n,) catalog rows and (n, 2) start rows and columns of draws, without making queries."""
+        if self._storage is not None:
+            rows, at = self._storage.places(self.epoch, indexes)
+            return rows, at * self._step
         pick = (uniform64(self.seed, self.epoch, indexes) % np.uint64(self._ends[-1])).astype(np.int64)
         rows = np.searchsorted(self._ends, pick, side="right")
         within = pick - np.where(rows > 0, self._ends[rows - 1], 0)

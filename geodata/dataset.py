@@ -105,7 +105,8 @@ class Dataset(torch.utils.data.Dataset[Sample], ABC):
         whole: Buffers = {}
         if shared:
             whole = {k: np.empty((len(queries), *shape), dtype=dtype) for k, (shape, dtype) in slots[0].items()}
-        tensors = {k: torch.from_numpy(v) for k, v in whole.items()}
+        tensors = {k: torch.from_numpy(v).unbind() for k, v in whole.items()}
+        draws = torch.tensor([(q.epoch, q.index) for q in queries]).unbind()
         samples: list[Any] = [None] * len(queries)
         # Neighbours in a file are read one after the other: what is decoded for one serves the next.
         for i in sorted(range(len(spots)), key=lambda i: spots[i].place):
@@ -119,6 +120,7 @@ class Dataset(torch.utils.data.Dataset[Sample], ABC):
             sample: dict[str, Any] = {k: tensors[k][i] if shared else torch.from_numpy(v) for k, v in out.items()}
             sample |= rest
             self._label(sample, queries[i], spot)
+            sample["draw"] = draws[i]
             samples[i] = sample
         return samples if self.transforms is None else [self.transforms(s) for s in samples]  # type: ignore[misc]  # what it gives back is a sample
 
@@ -128,7 +130,6 @@ class Dataset(torch.utils.data.Dataset[Sample], ABC):
         if spot.row is not None:
             sample["key"] = self.catalog.key[spot.row]
         sample["query"] = query
-        sample["draw"] = torch.tensor([query.epoch, query.index])
 
     def _under(self, spot: Spot) -> NDArray[np.int64]:
         """Rows of the catalog that lie under a query by place."""

@@ -23,6 +23,9 @@ NONE, LZW, DEFLATE, DEFLATE_OLD, ZSTD = 1, 5, 8, 32946, 50000
 COMPRESSIONS = (NONE, LZW, DEFLATE, DEFLATE_OLD, ZSTD)
 """TIFF's numbers of the compressions that are understood here."""
 
+ONE_GO = 1 << 17
+"""Bytes up to which a decoder without streams is the faster one."""
+
 STREAMED = (DEFLATE, DEFLATE_OLD)
 """Those that can stop at a row and go on later."""
 
@@ -78,7 +81,7 @@ class Block:
         if compression not in STREAMED:
             end = height
         wanted = (end - self.done) * width * samples * self.pixels.dtype.itemsize
-        if end - self.done == height:
+        if end - self.done == height and (compression not in STREAMED or wanted <= ONE_GO):
             found = inflated(self._rest, wanted, compression)
         else:
             found = self._more(wanted)

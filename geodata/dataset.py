@@ -118,18 +118,15 @@ class Dataset(torch.utils.data.Dataset[Sample], ABC):
             )
             rest = self._fill(spot, out) if spot.row is not None else self._fill_found(spot, out)
             sample: dict[str, Any] = {k: tensors[k][i] if shared else torch.from_numpy(v) for k, v in out.items()}
-            sample |= rest
-            self._label(sample, queries[i], spot)
-            sample["draw"] = draws[i]
-            samples[i] = sample
+            samples[i] = sample | rest | {"query": queries[i], "draw": draws[i]}
+            self._label(samples[i], spot)
         return samples if self.transforms is None else [self.transforms(s) for s in samples]  # type: ignore[misc]  # what it gives back is a sample
 
-    def _label(self, sample: dict[str, Any], query: Query, spot: Spot) -> None:
+    def _label(self, sample: dict[str, Any], spot: Spot) -> None:
         sample["grid"] = spot.grid
         sample.setdefault("time", spot.time)
         if spot.row is not None:
             sample["key"] = self.catalog.key[spot.row]
-        sample["query"] = query
 
     def _under(self, spot: Spot) -> NDArray[np.int64]:
         """Rows of the catalog that lie under a query by place."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections import OrderedDict
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 import imagecodecs
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from geodata.errors import ReadError
 
-__all__ = ["COMPRESSIONS", "NONE", "Block", "BlockCache", "Undecodable", "cached", "inflated", "restored"]
+__all__ = ["COMPRESSIONS", "NONE", "Block", "Cache", "Undecodable", "cached", "inflated", "restored"]
 
 NONE, LZW, DEFLATE, DEFLATE_OLD, ZSTD = 1, 5, 8, 32946, 50000
 
@@ -28,6 +28,12 @@ ONE_GO = 1 << 17
 
 STREAMED = (DEFLATE, DEFLATE_OLD)
 """Those that can stop at a row and go on later."""
+
+LEAST = 1 << 16
+"""Bytes of a block from which on stopping early saves anything: a stream delivers so many at once."""
+
+STREAM, OBJECTS = 96 << 10, 1 << 10
+"""Bytes of a stream that is not at its end, and of the objects of a block."""
 
 DEFAULT_MEGABYTES = 256
 
@@ -47,19 +53,35 @@ class Block:
     compression, predictor : TIFF's numbers
     """
 
-    __slots__ = ("_coding", "_lock", "_rest", "_stream", "_swapped", "done", "nbytes", "pixels")
+    # Threads share it: a block that one of them decodes is waited for, not decoded twice.
+    __slots__ = (
+        "_damaged",
+        "_lock",
+        "_predictor",
+        "_rest",
+        "_stream",
+        "_swapped",
+        "compression",
+        "done",
+        "nbytes",
+        "pixels",
+    )
 
     def __init__(
         self, raw: bytes, shape: tuple[int, int, int], dtype: np.dtype[Any], compression: int, predictor: int
     ) -> None:
         self._lock = threading.Lock()
-        self._coding = compression, predictor
+        self.compression, self._predictor = compression, predictor
         self._swapped = not dtype.isnative
         self.pixels: NDArray[Any] = np.empty(shape, dtype.newbyteorder("="))
-        self.nbytes = self.pixels.nbytes + len(raw)
+        self.nbytes = self.pixels.nbytes + len(raw) + OBJECTS
         self.done = 0
         self._rest = raw
         self._stream: Any = None
+        self._damaged = False
+        if compression in STREAMED and self.pixels.nbytes > LEAST:
+            self._stream = isal_zlib.decompressobj()
+            self.nbytes += STREAM
 
     def rows(self, end: int) -> NDArray[Any]:
         """Return (rows, columns, samples), of which the first ``end`` rows are decoded.
@@ -72,36 +94,39 @@ class Block:
         if self.done < end:
             with self._lock:
                 if self.done < end:
+                    if self._damaged:
+                        raise Undecodable("damaged above this row")
+                    # A stream that failed has moved on; what it gave next would be other rows.
+                    self._damaged = True
                     self._decode(end)
+                    self._damaged = False
         return self.pixels
 
     def _decode(self, end: int) -> None:
         height, width, samples = self.pixels.shape
-        compression, predictor = self._coding
-        if compression not in STREAMED:
+        if self._stream is None:
             end = height
         wanted = (end - self.done) * width * samples * self.pixels.dtype.itemsize
-        if end - self.done == height and (compression not in STREAMED or wanted <= ONE_GO):
-            found = inflated(self._rest, wanted, compression)
+        if self._stream is None or wanted == self.pixels.nbytes <= ONE_GO:
+            found = inflated(self._rest, wanted, self.compression)
         else:
-            found = self._more(wanted)
-        rows = self.pixels[self.done : end]
-        restored(found, rows, predictor, self._swapped)
+            found = self._more(wanted, last=end == height)
+        restored(found, self.pixels[self.done : end], self._predictor, self._swapped)
         if end == height:
             self._stream, self._rest = None, b""
         self.done = end
 
-    def _more(self, wanted: int) -> bytes:
-        """Return the next bytes of a stream that can stop."""
-        if self._stream is None:
-            self._stream = isal_zlib.decompressobj()
+    def _more(self, wanted: int, *, last: bool) -> bytes:
+        """Return the next bytes of the stream; with the last ones it must end, and its checksum be right."""
         try:
             found: bytes = self._stream.decompress(self._rest, wanted)
+            self._rest = self._stream.unconsumed_tail
+            if len(found) != wanted:
+                raise Undecodable(f"{len(found)} of {wanted} bytes")
+            if last and not self._stream.eof and (self._stream.decompress(self._rest, 1) or not self._stream.eof):
+                raise Undecodable(f"more than {self.pixels.nbytes} bytes, or no end")
         except IsalError as error:  # type: ignore[misc]  # the stub calls the class a value
             raise Undecodable(str(error)) from None
-        if len(found) != wanted:
-            raise Undecodable(f"{len(found)} of {wanted} bytes")
-        self._rest = self._stream.unconsumed_tail
         return found
 
 
@@ -113,8 +138,8 @@ def inflated(raw: Any, size: int, compression: int) -> bytes | bytearray:
     Undecodable
         If it is damaged, or of another size.
     """
-    if compression == LZW and bytes(raw[:2]) == b"\x00\x01":
-        raise Undecodable("LZW of the oldest kind")
+    if compression == LZW and len(raw) > 1 and raw[0] == 0 and raw[1] & 1:
+        raise Undecodable("LZW of the oldest kind, whose bits run the other way")
     decode = _DECODERS[compression]
     try:
         found: bytes | bytearray = decode(raw, out=size)
@@ -144,53 +169,82 @@ def restored(found: bytes | bytearray, rows: NDArray[Any], predictor: int, swapp
         rows[:] = data
 
 
-class BlockCache:
-    """Decoded blocks, the longest unused dropped first.
+class Sized(Protocol):
+    """What says how many bytes it takes."""
 
-    Threads share it: a block that one of them decodes is waited for, not decoded twice. A forked child starts empty.
+    @property
+    def nbytes(self) -> int:
+        """Bytes."""
+
+
+Thing = TypeVar("Thing", bound=Sized)
+
+
+class Cache(Generic[Thing]):
+    """Things by key, the longest unused dropped first. A forked child starts empty.
 
     Parameters
     ----------
     limit : int, bytes
-        The block in use is kept beyond it.
+        The last thing brought in is kept beyond it.
     """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.decoded = 0
-        """Blocks brought in since the start, for measurements."""
+        """Things brought in since the start, for measurements."""
         self._lock = threading.Lock()
-        self._blocks: OrderedDict[Any, Block] = OrderedDict()
+        self._things: OrderedDict[Any, Thing] = OrderedDict()
         self._size = 0
+        _all.add(self)
 
-    def block(self, key: Any, make: Callable[[], Block]) -> Block:
-        """Return the block of a key, made if it is not there."""
+    def find(self, key: Any) -> Thing | None:
+        """Return the thing of a key, None if it is not there."""
         with self._lock:
-            block = self._blocks.get(key)
-            if block is not None:
-                self._blocks.move_to_end(key)
-                return block
-        block = make()
-        self.decoded += 1
+            thing = self._things.get(key)
+            if thing is not None:
+                self._things.move_to_end(key)
+        return thing
+
+    def keep(self, key: Any, thing: Thing) -> Thing:
+        """Bring a thing in and return it, or the one that another thread brought in before."""
         with self._lock:
-            earlier = self._blocks.get(key)
+            earlier = self._things.get(key)
             if earlier is not None:
                 return earlier
-            self._blocks[key] = block
-            self._size += block.nbytes
-            while self._size > self.limit and len(self._blocks) > 1:
-                _, old = self._blocks.popitem(last=False)
+            self.decoded += 1
+            self._things[key] = thing
+            self._size += thing.nbytes
+            while self._size > self.limit and len(self._things) > 1:
+                _, old = self._things.popitem(last=False)
                 self._size -= old.nbytes
-        return block
+        return thing
 
     def clear(self) -> None:
-        """Forget all blocks."""
+        """Forget all."""
         with self._lock:
-            self._blocks.clear()
+            self._things.clear()
             self._size = 0
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of what is there."""
+        return self._size
+
     def __len__(self) -> int:
-        return len(self._blocks)
+        return len(self._things)
+
+
+_all: weakref.WeakSet[Cache[Any]] = weakref.WeakSet()
+
+
+def _renew() -> None:
+    # A thread of the parent may have held a lock when this process was forked, also that of a block.
+    for cache in list(_all):
+        cache.__init__(cache.limit)  # type: ignore[misc]
+
+
+os.register_at_fork(after_in_child=_renew)
 
 
 def _limit() -> int:
@@ -202,13 +256,5 @@ def _limit() -> int:
     return int(text) << 20
 
 
-cached = BlockCache(_limit())
+cached: Cache[Block] = Cache(_limit())
 """The blocks of this process; GEODATA_CACHEMAX in the environment is their limit in megabytes."""
-
-
-def _renew() -> None:
-    # A thread of the parent may have held a lock when this process was forked.
-    cached.__init__(cached.limit)  # type: ignore[misc]
-
-
-os.register_at_fork(after_in_child=_renew)

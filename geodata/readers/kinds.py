@@ -10,16 +10,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-import time
 from dataclasses import dataclass
-from io import FileIO
 from threading import Lock
 from typing import Any
 
 from geodata.grid import Grid
 from geodata.readers.base import Header
+from geodata.readers.files import LocalFile, unsettled
 from geodata.readers.gdal import describe as describe_by_gdal
-from geodata.readers.tags import Tags, read_tags
+from geodata.readers.tags import DOUBLE, WHOLE, Tags, read_tags
 
 __all__ = ["describe"]
 
@@ -32,6 +31,9 @@ _OWN = {WIDTH, HEIGHT, ROWS_PER_STRIP, DATE, *BLOCKS, SCALE, TIEPOINT, MATRIX}
 
 POINT_KEY, IS_POINT = 1025, 2
 
+OVERVIEW = 1
+"""Subfile type of the only further images that say nothing about the first: masks and pages may."""
+
 SIDECARS = (".aux.xml", ".aux", ".msk", ".ovr")
 """After the whole name of a file, and..."""
 
@@ -40,8 +42,8 @@ SIDECARS_OF_STEM = (".aux.xml", ".aux", ".tfw", ".tifw", ".tiffw", ".wld", ".tab
 
 MOST_KINDS = 256
 
-RECENT = 2.0
-"""Seconds in which a folder may change without its time of change saying so, on coarse file systems."""
+RECENT = 2_000_000_000
+"""Nanoseconds in which a folder may change without its time of change saying so, on coarse file systems."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class _Kind:
 
 
 _kinds: dict[bytes, _Kind] = {}
-_folders: dict[str, tuple[int, frozenset[str]]] = {}
+_folders: dict[str, tuple[tuple[int, ...], frozenset[str]]] = {}
 _lock = Lock()
 
 
@@ -76,10 +78,12 @@ def describe(href: str) -> Header:
     if kind is None:
         header = describe_by_gdal(href)
         same = header.grid.shape == shape and tuple(header.grid.transform)[:6] == transform
-        with _lock:
-            if len(_kinds) >= MOST_KINDS:
-                _kinds.clear()
-            _kinds[mark] = _Kind(header if same else None)
+        # What GDAL explained must be the file that was looked at, still with nothing beside it.
+        if _own_words(href) == found:
+            with _lock:
+                if len(_kinds) >= MOST_KINDS:
+                    _kinds.clear()
+                _kinds[mark] = _Kind(header if same else None)
         return header
     if kind.header is None:
         return describe_by_gdal(href)
@@ -93,16 +97,29 @@ def _own_words(href: str) -> tuple[bytes, tuple[int, int], tuple[float, ...]] | 
     if not href.lower().endswith((".tif", ".tiff")) or _has_sidecar(href):
         return None
     try:
-        with FileIO(href) as raw:
-            tags = read_tags(raw, os.fstat(raw.fileno()).st_size, pixels=False)
+        file = LocalFile(href)
     except (OSError, ValueError):
         return None
-    if tags is None:
+    try:
+        tags = read_tags(file, pixels=False)
+    except OSError:
         return None
-    shape = tags.number(HEIGHT, 0), tags.number(WIDTH, 0)
+    finally:
+        file.close()
+    if tags is None or set(tags.others) - {OVERVIEW}:
+        return None
+    height, width, rows = tags.number(HEIGHT, 0), tags.number(WIDTH, 0), tags.number(ROWS_PER_STRIP, 1)
     transform = _transform(tags)
-    height, width = shape
-    if transform is None or not height or not width or max(height, width) >= 2**31:
+    tables = {tags.entries[tag][0] for tag in BLOCKS if tag in tags.entries} <= WHOLE.keys()
+    if (
+        transform is None
+        or not tables
+        or not rows
+        or rows >= 2**32
+        or not height
+        or not width
+        or max(height, width) >= 2**31
+    ):
         return None
     return _mark(tags), (height, width), transform
 
@@ -122,13 +139,14 @@ def _mark(tags: Tags) -> bytes:
 
 def _transform(tags: Tags) -> tuple[float, ...] | None:
     """Return the six numbers of the transform as GDAL computes them, None for another kind of georeference."""
-    scale, tie, matrix = (tags.numbers(tag) for tag in (SCALE, TIEPOINT, MATRIX))
-    if scale is not None and tie is not None and matrix is None:
+    scale, tie, matrix = (tags.numbers(tag, DOUBLE) for tag in (SCALE, TIEPOINT, MATRIX))
+    there = [tag in tags.entries for tag in (SCALE, TIEPOINT, MATRIX)]
+    if there == [True, True, False] and scale is not None and tie is not None:
         if len(scale) != 3 or len(tie) != 6 or not (scale[0] > 0 and scale[1] > 0):
             return None
         a, e = scale[0], -scale[1]
         numbers = (a, 0.0, tie[3] - tie[0] * a, 0.0, e, tie[4] - tie[1] * e)
-    elif matrix is not None and scale is None and tie is None and len(matrix) == 16:
+    elif there == [False, False, True] and matrix is not None and len(matrix) == 16:
         numbers = (matrix[0], matrix[1], matrix[3], matrix[4], matrix[5], matrix[7])
     else:
         return None
@@ -145,27 +163,29 @@ def _is_point(tags: Tags) -> bool:
 
 def _has_sidecar(href: str) -> bool:
     folder, name = os.path.split(href)
-    stem = os.path.splitext(name)[0]
-    beside = [name + end for end in SIDECARS] + [stem + end for end in SIDECARS_OF_STEM]
+    ends = [(name, end) for end in SIDECARS]
+    ends += [(os.path.splitext(name)[0], end) for end in SIDECARS_OF_STEM]
     try:
         names = _names(folder or ".")
         if names is not None:
-            return not names.isdisjoint(n.lower() for n in beside)
-        return any(os.path.exists(os.path.join(folder, n)) for n in (*beside, *(b.upper() for b in beside)))
+            return not names.isdisjoint((first + end).lower() for first, end in ends)
+        spelled = {n for first, end in ends for n in (first + end, first + end.upper(), (first + end).upper())}
+        return any(os.path.exists(os.path.join(folder, n)) for n in spelled)
     except (OSError, ValueError):
         return True
 
 
 def _names(folder: str) -> frozenset[str] | None:
     """Return the names in a folder, lower case; None while the folder is being written."""
-    changed = os.stat(folder).st_mtime_ns
+    found = os.stat(folder)
+    stamp = found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns
     known = _folders.get(folder)
-    if known is not None and known[0] == changed:
+    if known is not None and known[0] == stamp:
         return known[1]
-    if time.time_ns() - changed < RECENT * 1e9:
+    if unsettled(found, RECENT):
         return None
     names = frozenset(n.lower() for n in os.listdir(folder))
     if len(_folders) >= MOST_KINDS:
         _folders.clear()
-    _folders[folder] = changed, names
+    _folders[folder] = stamp, names
     return names

@@ -7,27 +7,27 @@ returns None for it.
 
 from __future__ import annotations
 
-import os
-from collections import OrderedDict
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import FileIO
-from threading import Lock, local
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geodata.readers.base import PixelWindow
-from geodata.readers.blocks import COMPRESSIONS, NONE, Block, Undecodable, cached, inflated, restored
+from geodata.readers.blocks import COMPRESSIONS, NONE, Block, Cache, Undecodable, cached, inflated, restored
+from geodata.readers.files import LocalFile, unsettled
 from geodata.readers.tags import Tags, read_tags
 
 __all__ = ["Layout", "layout_of", "read_pixels"]
 
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER = 256, 257, 258, 259, 262, 266
 STRIP_OFFSETS, SAMPLES, ROWS_PER_STRIP, STRIP_COUNTS, PLANAR, PREDICTOR = 273, 277, 278, 279, 284, 317
-TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_COUNTS, SAMPLE_FORMAT = 322, 323, 324, 325, 339
+TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_COUNTS, EXTRAS, SAMPLE_FORMAT = 322, 323, 324, 325, 338, 339
 DEPTHS = (32997, 32998)
+DATA_TYPE = 32996
+TILES, STRIPS = (TILE_OFFSETS, TILE_COUNTS, TILE_WIDTH, TILE_HEIGHT), (STRIP_OFFSETS, STRIP_COUNTS)
 
 _KINDS = {1: "u", 2: "i", 3: "f"}
 _PLAIN_COLOURS = (0, 1, 2, 3)
@@ -37,6 +37,12 @@ LARGEST = 2**31 - 1
 
 MOST_AT_ONCE = 1 << 24
 """Images up to so many bytes are decoded in one piece."""
+
+LARGEST_BLOCK = 1 << 28
+"""Bytes of a decoded block; a header may promise any number, and a few bytes may be packed so that they swell to it."""
+
+LAYOUTS = 1 << 26
+"""Bytes of the layouts that are remembered: numbers only, no file stays open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +71,8 @@ class Layout:
     block: tuple[int, int]
     planar: bool
     tiled: bool
-    offsets: tuple[int, ...]
-    counts: tuple[int, ...]
+    offsets: array[int]
+    counts: array[int]
     compression: int
     predictor: int
     name: str
@@ -99,6 +105,7 @@ def layout_of(tags: Tags) -> Layout | None:
         and one[FILL_ORDER] == 1
         and one[PLANAR] in (1, 2)
         and all(one[tag] == 1 for tag in DEPTHS)
+        and _extras_fit(tags, samples)
     )
     predictor = 1 if one[COMPRESSION] == NONE else one[PREDICTOR]
     if not plain or dtype is None or predictor not in (1, 2) or (predictor == 2 and dtype.kind == "f"):
@@ -111,30 +118,41 @@ def layout_of(tags: Tags) -> Layout | None:
     layout = Layout(
         height, width, samples, dtype, block, planar, tiled, offsets, counts, one[COMPRESSION], predictor, dtype.name
     )
+    size = block[0] * block[1] * (1 if planar else samples) * dtype.itemsize
     blocks = layout.across * layout.down * (samples if planar else 1)
-    return layout if len(offsets) == len(counts) == blocks else None
+    sound = len(offsets) == len(counts) == blocks and (one[COMPRESSION] == NONE or size <= LARGEST_BLOCK)
+    return layout if sound else None
 
 
 _SINGLE = {HEIGHT: 0, WIDTH: 0, SAMPLES: 1, COMPRESSION: 1, PHOTOMETRIC: -1, FILL_ORDER: 1, PLANAR: 1, PREDICTOR: 1}
 _SINGLE |= dict.fromkeys(DEPTHS, 1)
 
 
-def _dtype(tags: Tags, samples: Any) -> np.dtype[Any] | None:
-    bits, formats = tags.numbers(BITS), tags.numbers(SAMPLE_FORMAT) or [1]
-    if not bits or len(set(bits)) > 1 or len(set(formats)) > 1 or len(bits) not in (1, samples):
-        return None
+def _dtype(tags: Tags, samples: int) -> np.dtype[Any] | None:
+    bits = tags.numbers(BITS)
+    formats = tags.numbers(SAMPLE_FORMAT) if SAMPLE_FORMAT in tags.entries else array("H", [1])
+    for values in (bits, formats):
+        if values is None or len(values) not in (1, samples) or len(set(values)) > 1:
+            return None
     kind = _KINDS.get(formats[0])
-    if kind is None or bits[0] not in ((32, 64) if kind == "f" else (8, 16, 32, 64)):
+    if kind is None or bits[0] not in ((32, 64) if kind == "f" else (8, 16, 32, 64)) or DATA_TYPE in tags.entries:
         return None
     return np.dtype(f"{tags.order}{kind}{bits[0] // 8}")
 
 
-def _blocks(
-    tags: Tags, height: int, width: int
-) -> tuple[bool, tuple[int, int], tuple[int, ...], tuple[int, ...]] | None:
+def _extras_fit(tags: Tags, samples: int) -> bool:
+    """Whether GDAL opens a file in spite of what it says of its samples beyond the colours."""
+    if EXTRAS not in tags.entries:
+        return True
+    extras = tags.numbers(EXTRAS)
+    return extras is not None and len(extras) <= samples and max(extras) <= 2
+
+
+def _blocks(tags: Tags, height: int, width: int) -> tuple[bool, tuple[int, int], array[int], array[int]] | None:
     """Return whether there are tiles, the rows and columns of a block, offsets and byte counts."""
     tiled = TILE_OFFSETS in tags.entries
-    if tiled == (STRIP_OFFSETS in tags.entries):
+    # GDAL takes the tags of strips for tiles where there is the size of a tile.
+    if any(tag in tags.entries for tag in (STRIPS if tiled else TILES)):
         return None
     if tiled:
         block = tags.number(TILE_HEIGHT, 0), tags.number(TILE_WIDTH, 0)
@@ -147,75 +165,38 @@ def _blocks(
     counts = tags.numbers(TILE_COUNTS if tiled else STRIP_COUNTS)
     if offsets is None or counts is None:
         return None
-    return tiled, (rows if tiled else min(rows, height), columns), tuple(offsets), tuple(counts)
+    return tiled, (rows if tiled else min(rows, height), columns), offsets, counts
 
 
 # ---------------------------------------------------------------------- files
 
-Stamp = tuple[str, int, int, int]
-"""Path, inode, time of change in ns, bytes: a file written anew is another file."""
 
-MOST_LAYOUTS = 16384
-"""Files whose layout is remembered; numbers only, no file stays open."""
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is known of a file: its layout, None if it is not plain."""
 
-_layouts: OrderedDict[Stamp, Layout | None] = OrderedDict()
-_lock = Lock()
-_scratch = local()
+    layout: Layout | None
 
-
-def _forget() -> None:
-    # A thread of the parent may have held the lock when this process was forked.
-    global _lock
-    _lock = Lock()
+    @property
+    def nbytes(self) -> int:
+        tables = (self.layout.offsets, self.layout.counts) if self.layout else ()
+        return 1024 + sum(len(table) * table.itemsize for table in tables)
 
 
-os.register_at_fork(after_in_child=_forget)
+layouts: Cache[_Known] = Cache(LAYOUTS)
 
 
-class _Open:
-    """A file open for one read, and its layout."""
-
-    __slots__ = ("data", "layout", "raw", "stamp")
-
-    def __init__(self, href: str) -> None:
-        self.raw = FileIO(href)
-        stat = os.fstat(self.raw.fileno())
-        self.stamp: Stamp = href, stat.st_ino, stat.st_mtime_ns, stat.st_size
-        self.data: bytes | None = None
-        with _lock:
-            known = self.stamp in _layouts
-            self.layout = _layouts.get(self.stamp)
-        if not known:
-            tags = read_tags(self.raw, stat.st_size)
-            self.layout = None if tags is None else layout_of(tags)
-            self.data = None if tags is None else tags.data
-            with _lock:
-                _layouts[self.stamp] = self.layout
-                if len(_layouts) > MOST_LAYOUTS:
-                    _layouts.popitem(last=False)
-
-    def bytes_at(self, offset: int, count: int) -> bytes:
-        if self.data is not None:
-            found = self.data[offset : offset + count]
-        else:
-            self.raw.seek(offset)
-            found = self.raw.read(count)
-        if len(found) != count:
-            raise Undecodable(f"{len(found)} of {count} bytes in the file")
-        return found
-
-    def borrowed(self, offset: int, count: int) -> memoryview:
-        """Return bytes that the next call in this thread overwrites: no new memory has to be brought in."""
-        if self.data is not None:
-            return memoryview(self.bytes_at(offset, count))
-        room = getattr(_scratch, "room", None)
-        if room is None or len(room) < count:
-            room = _scratch.room = memoryview(bytearray(count))
-        part: memoryview = room[:count]
-        self.raw.seek(offset)
-        if self.raw.readinto(part) != count:
-            raise Undecodable(f"fewer than {count} bytes in the file")
-        return part
+def _layout(file: LocalFile) -> tuple[Layout | None, bool]:
+    """Return the layout of a file, and whether what is read of it may be remembered."""
+    known = layouts.find(file.stamp)
+    if known is not None:
+        return known.layout, True
+    tags = read_tags(file)
+    layout = None if tags is None else layout_of(tags)
+    if unsettled(file.found):
+        return layout, False
+    layouts.keep(file.stamp, _Known(layout))
+    return layout, True
 
 
 def read_pixels(
@@ -228,7 +209,7 @@ def read_pixels(
     href, window, indexes : as in `geodata.readers.raster.read`
     dtype : what the file must hold, or None
     out : (len(indexes), height, width) or None
-        Filled in place, cast to its dtype.
+        Filled in place; of a dtype that holds all values of the file's, or GDAL is left to fill it.
 
     Returns
     -------
@@ -236,48 +217,63 @@ def read_pixels(
         None if the file is not a plain TIFF, is not what was expected, or is damaged: then GDAL has the word.
     """
     try:
-        file = _Open(href)
+        file = LocalFile(href)
     except (OSError, ValueError):
         return None  # a URL, a name that cannot be one, or a file that is gone: GDAL says so
     try:
-        layout = file.layout
-        if layout is None or not _fits(layout, window, indexes, dtype):
+        layout, settled = _layout(file)
+        if layout is None or not _fits(layout, window, indexes, dtype, out):
             return None
         if out is None:
             out = np.empty((len(indexes), *window[2:]), layout.dtype.newbyteorder("="))
-        _fill(file, layout, window, [i - 1 for i in indexes], out)
+        _fill(file, layout, window, [i - 1 for i in indexes], out, settled)
         return out
     except (Undecodable, OSError):
         return None
     finally:
-        file.raw.close()
+        file.close()
 
 
-def _fits(layout: Layout, window: PixelWindow, indexes: Sequence[int], dtype: str | None) -> bool:
+def _fits(
+    layout: Layout, window: PixelWindow, indexes: Sequence[int], dtype: str | None, out: NDArray[Any] | None
+) -> bool:
     row, col, height, width = window
     inside = row >= 0 and col >= 0 and row + height <= layout.height and col + width <= layout.width
-    return inside and min(indexes) >= 1 and max(indexes) <= layout.samples and dtype in (None, layout.name)
+    known = min(indexes) >= 1 and max(indexes) <= layout.samples and dtype in (None, layout.name)
+    # GDAL rounds and clips where numpy wraps around, and resamples into another shape.
+    room = out is None or (out.shape == (len(indexes), height, width) and np.can_cast(layout.dtype, out.dtype, "safe"))
+    return inside and height > 0 and width > 0 and known and room
 
 
-def _fill(file: _Open, layout: Layout, window: PixelWindow, bands: list[int], out: NDArray[Any]) -> None:
+def _fill(
+    file: LocalFile, layout: Layout, window: PixelWindow, bands: list[int], out: NDArray[Any], settled: bool
+) -> None:
     groups = [(b, [0], out[k : k + 1]) for k, b in enumerate(bands)] if layout.planar else [(0, bands, out)]
     # Whole images pass through once; keeping them would push out what is asked for again.
     whole = window == (0, 0, layout.height, layout.width)
+    size = layout.height * layout.width * (1 if layout.planar else layout.samples) * layout.dtype.itemsize
     for plane, samples, target in groups:
-        if whole and not layout.tiled and layout.compression != NONE and out.nbytes <= MOST_AT_ONCE:
+        if whole and not layout.tiled and layout.compression != NONE and size <= MOST_AT_ONCE:
             target[:] = _chosen(_strips(file, layout, plane), samples).transpose(2, 0, 1)
         else:
-            _fill_plane(file, layout, window, (plane, samples), target, keep=not whole)
+            _fill_plane(file, layout, window, (plane, samples), target, keep=settled and not whole)
 
 
-def _strips(file: _Open, layout: Layout, plane: int) -> NDArray[Any]:
+def _bytes(file: LocalFile, offset: int, count: int) -> bytes:
+    found = file.at(offset, count)
+    if found is None:
+        raise Undecodable(f"fewer than {count} bytes in the file")
+    return found
+
+
+def _strips(file: LocalFile, layout: Layout, plane: int) -> NDArray[Any]:
     """Return (rows, columns, samples): all strips of a plane, decoded one after the other and finished together."""
     first, last = plane * layout.down, (plane + 1) * layout.down
     offsets, counts = layout.offsets[first:last], layout.counts[first:last]
     start, end = min(offsets), max(o + n for o, n in zip(offsets, counts, strict=True))
     if not all(counts) or end - start > 2 * sum(counts):
         raise Undecodable("strips are missing or far apart")
-    raw = memoryview(file.bytes_at(start, end - start))
+    raw = memoryview(_bytes(file, start, end - start))
     samples = 1 if layout.planar else layout.samples
     row = layout.width * samples * layout.dtype.itemsize
     found = bytearray()
@@ -290,7 +286,12 @@ def _strips(file: _Open, layout: Layout, plane: int) -> NDArray[Any]:
 
 
 def _fill_plane(
-    file: _Open, layout: Layout, window: PixelWindow, source: tuple[int, list[int]], target: NDArray[Any], *, keep: bool
+    file: LocalFile,
+    layout: Layout,
+    window: PixelWindow,
+    source: tuple[int, list[int]],
+    target: NDArray[Any],
+    keep: bool,
 ) -> None:
     row, col, height, width = window
     rows, columns = layout.block
@@ -319,7 +320,7 @@ def _chosen(part: NDArray[Any], samples: list[int]) -> NDArray[Any]:
 
 
 def _part(
-    file: _Open, layout: Layout, index: int, rows: int, within: tuple[int, int, int, int], keep: bool
+    file: LocalFile, layout: Layout, index: int, rows: int, within: tuple[int, int, int, int], keep: bool
 ) -> NDArray[Any]:
     """Return (rows, columns, samples) of a block: the pixels from row to row and from column to column."""
     top, end, left, right = within
@@ -330,14 +331,16 @@ def _part(
         raise Undecodable("the block is not in the file")
     if layout.compression == NONE:
         each = columns * samples * layout.dtype.itemsize
-        if count < rows * each:
-            raise Undecodable(f"{count} bytes of {rows * each}")
-        raw = file.borrowed(offset + top * each, (end - top) * each)
+        there = rows * each <= count <= file.size - offset
+        raw = file.borrow(offset + top * each, (end - top) * each) if there else None
+        if raw is None:
+            raise Undecodable(f"fewer than {rows * each} bytes of the block")
         return np.frombuffer(raw, layout.dtype).reshape(end - top, columns, samples)[:, left:right]
-
-    def make() -> Block:
-        raw = file.bytes_at(offset, count)
-        return Block(raw, (rows, columns, samples), layout.dtype, layout.compression, layout.predictor)
-
-    block = cached.block((file.stamp, index), make) if keep else make()
+    key = file.stamp, index
+    block = cached.find(key) if keep else None
+    if block is None:
+        raw_block = _bytes(file, offset, count)
+        block = Block(raw_block, (rows, columns, samples), layout.dtype, layout.compression, layout.predictor)
+        if keep:
+            block = cached.keep(key, block)
     return block.rows(end)[top:end, left:right]

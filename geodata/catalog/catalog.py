@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from geodata.catalog import parquet, tiles
 from geodata.catalog import search as searching
+from geodata.catalog.arrow import number_array, values_of
 from geodata.catalog.columns import check, matching, parse, row_numbers
 from geodata.catalog.concat import concat
 from geodata.catalog.footprint import Footprints, boxes84
@@ -144,8 +145,7 @@ class Catalog:
         """
         if name not in self.table.column_names:
             raise CatalogError(f"no column {name!r}; there are: {', '.join(self.table.column_names)}")
-        values: NDArray[Any] = self.table[name].to_numpy()
-        return values
+        return values_of(self.table[name])
 
     @property
     def columns(self) -> dict[str, NDArray[Any]]:
@@ -168,11 +168,11 @@ class Catalog:
         names = np.array([crs_text(c) for c in self.footprints.crs], dtype=object)
         return names[self.footprints.code]
 
-    @property
+    @cached_property
     def crs_in_use(self) -> list[CRS | None]:
         """The distinct CRSs, most frequent first."""
-        code, count = np.unique(self.footprints.code, return_counts=True)
-        return [self.footprints.crs[c] for c in code[np.argsort(-count, kind="stable")]]
+        count = np.bincount(self.footprints.code, minlength=len(self.footprints.crs))
+        return [self.footprints.crs[c] for c in np.argsort(-count, kind="stable") if count[c]]
 
     @cached_property
     def _no_crs(self) -> NDArray[np.bool_]:
@@ -223,7 +223,7 @@ class Catalog:
             footprints=self.footprints.take(rows),
             origin=self.origin[rows],
             time=self.time[rows],
-            table=self.table.take(pa.array(rows)),
+            table=self.table.take(number_array(rows)),
         )
         if "box84" in self.__dict__:
             taken.__dict__["box84"] = self.box84[rows]

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from geodata.catalog.arrow import text_array
 from geodata.catalog.footprint import Footprints
 from geodata.catalog.paths import fields
 from geodata.crs import CRS, as_crs, crs_text
@@ -99,14 +100,16 @@ def _systems(crs: Any, n: int) -> tuple[NDArray[np.int32], tuple[CRS | None, ...
         as_crs(crs)
     if len(many) != n:
         raise CatalogError(f"{len(many)} CRSs for {n} keys; give one for all, or one per key")
-    known: dict[Any, CRS | None] = {}
-    for value in many:
-        if value not in known:
-            known[value] = as_crs(value)
+    # Hashing a CRS writes it out as WKT, so objects go by identity: most rows share a few of them.
+    names = [value if isinstance(value, str) else id(value) for value in many]
+    known: dict[str | int, CRS | None] = {}
+    for name, value in zip(names, many, strict=True):
+        if name not in known:
+            known[name] = as_crs(value)
     position = {text: i for i, text in enumerate(dict.fromkeys(crs_text(c) for c in known.values()))}
-    place = {value: position[crs_text(c)] for value, c in known.items()}
+    place = {name: position[crs_text(c)] for name, c in known.items()}
     by_text = {crs_text(c): c for c in known.values()}
-    code = np.array([place[value] for value in many], dtype=np.int32)
+    code = np.array([place[name] for name in names], dtype=np.int32)
     return code, tuple(by_text[text] for text in position)
 
 
@@ -117,7 +120,7 @@ def _table(key: Sequence[str], extras: Mapping[str, Any]) -> pa.Table:
     if any(not isinstance(k, str) for k in key):
         raise CatalogError("keys must be text, one per item")
     try:
-        return pa.table({"key": pa.array(list(key), pa.string()), **dict(extras)})
+        return pa.table({"key": text_array(key), **dict(extras)})
     except (pa.ArrowException, TypeError, ValueError) as error:
         raise CatalogError(f"columns must have {len(key)} values of one kind each: {error}") from None
 

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from geodata.catalog.arrow import text_array
 from geodata.catalog.footprint import Footprints
 from geodata.catalog.paths import fields
 from geodata.crs import crs_text
@@ -90,7 +91,7 @@ def _side_by_side(catalogs: Sequence[Catalog], root: str) -> tuple[tuple[Asset, 
             if slot == len(slots):
                 slots.append(asset)
             used.add(slot)
-            table = table.append_column(f"path_{slot}", pa.array(_paths(catalog, asset, root), pa.string()))
+            table = table.append_column(f"path_{slot}", text_array(_paths(catalog, asset, root)))
             suffix = asset.href.removeprefix("{path").removesuffix("}")
             for what in ("size", "mtime"):
                 if f"{what}{suffix}" in catalog.table.column_names:
@@ -111,7 +112,8 @@ def _paths(catalog: Catalog, asset: Asset, root: str) -> list[str | None]:
     columns = {name: catalog.table[name].to_pylist() for name in fields(asset.href)}
     rows = [{name: column[i] for name, column in columns.items()} for i in range(len(catalog))]
     paths = [None if None in row.values() else asset.href.format(**row) for row in rows]
-    return [_moved(p, _prefix(catalog, root)) for p in paths]
+    prefix = _prefix(catalog, root)
+    return [_moved(p, prefix) for p in paths]
 
 
 def _common_root(roots: Sequence[str]) -> str:
@@ -141,5 +143,5 @@ def _rebased(catalog: Catalog, root: str) -> pa.Table:
             raise CatalogError(f"paths built from columns ({asset.href}) need one root for all catalogs put together")
     for name in {n for a in catalog.assets for n in fields(a.href)}:
         moved = [_moved(p, prefix) for p in table[name].to_pylist()]
-        table = table.set_column(table.column_names.index(name), name, pa.array(moved, pa.string()))
+        table = table.set_column(table.column_names.index(name), name, text_array(moved))
     return table

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import shapely
@@ -14,10 +15,24 @@ from geodata.crs import CRS, CRS84, transformer
 from geodata.errors import CRSError
 from geodata.grid import Grid
 
-__all__ = ["Footprints", "boxes84", "distance_km", "lonlat_parts", "lonlat_polygons", "project", "rings", "unwrapped"]
+__all__ = [
+    "Footprints",
+    "boxes84",
+    "distance_km",
+    "extents",
+    "lonlat_parts",
+    "lonlat_polygons",
+    "middles",
+    "project",
+    "rings",
+    "unwrapped",
+]
 
 SIMPLE = 1.0
 """Degrees: an outline smaller than this is boxed by its corners and a proven margin."""
+
+_MARGIN, _LEAST = 0.005, 1e-9
+"""An edge of L degrees leaves its chord by at most about L^2 * tan(latitude) / 8 radians; twice that is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +55,8 @@ class Footprints:
     @classmethod
     def of(cls, grid: Grid) -> Footprints:
         """Return the footprint of one grid."""
-        affine = np.array([tuple(grid.transform)[:6]], dtype=np.float64)
+        t = grid.transform
+        affine = np.array([(t.a, t.b, t.c, t.d, t.e, t.f)], dtype=np.float64)
         return cls(affine, np.array([grid.shape], dtype=np.int64), np.zeros(1, dtype=np.int32), (grid.crs,))
 
     def __len__(self) -> int:
@@ -53,13 +69,32 @@ class Footprints:
 
 def rings(fp: Footprints, per_side: int = 1) -> NDArray[np.float64]:
     """Return (N, 4 * per_side, 2) points in order along each outline, x, y in each row's CRS."""
-    t = np.arange(per_side) / per_side
-    zero, one = np.zeros_like(t), np.ones_like(t)
-    unit = np.concatenate([np.stack(s, axis=-1) for s in ((t, zero), (one, t), (1 - t, one), (zero, 1 - t))])
+    unit = _unit(per_side)
     h, w = fp.shape[:, 0, None], fp.shape[:, 1, None]
     col, row = unit[:, 0] * w, unit[:, 1] * h
     a, b, c, d, e, f = (fp.affine[:, i, None] for i in range(6))
     return np.stack([a * col + b * row + c, d * col + e * row + f], axis=-1)
+
+
+@lru_cache(maxsize=16)
+def _unit(per_side: int) -> NDArray[np.float64]:
+    t = np.arange(per_side) / per_side
+    zero, one = np.zeros_like(t), np.ones_like(t)
+    unit = np.concatenate([np.stack(s, axis=-1) for s in ((t, zero), (one, t), (1 - t, one), (zero, 1 - t))])
+    unit.flags.writeable = False
+    return unit
+
+
+def extents(fp: Footprints) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return (N, 2) the smallest and the largest x, y of each footprint, in its own CRS."""
+    # a and d, b and e, c and f: strides are views, lists of columns would be copies.
+    across, down, corner = (
+        fp.affine[:, 0::3] * fp.shape[:, 1:],
+        fp.affine[:, 1::3] * fp.shape[:, :1],
+        fp.affine[:, 2::3],
+    )
+    low = np.minimum(across, 0) + np.minimum(down, 0) + corner
+    return low, np.maximum(across, 0) + np.maximum(down, 0) + corner
 
 
 def project(xy: NDArray[np.float64], source: CRS, target: CRS) -> NDArray[np.float64]:
@@ -89,22 +124,17 @@ def boxes84(fp: Footprints) -> NDArray[np.float64]:
     CRSError
         If no item has a place on earth.
     """
+    if len(fp) == 1 and (box := _small_box(fp)) is not None:
+        return np.array([box])
     out = np.full((len(fp), 4), math.nan)
     for code in np.unique(fp.code):
         crs = fp.crs[code]
         if crs is None:
             continue
         rows = np.flatnonzero(fp.code == code)
-        part = fp.take(rows)
-        # With the middles of the sides: the corners of a strip around the globe coincide.
-        outline = rings(part, 2)
-        corners = project(outline, crs, CRS84)
-        with np.errstate(invalid="ignore"):
-            span = np.ptp(outline if crs.is_geographic else unwrapped(corners), axis=1)
-        with np.errstate(invalid="ignore"):
-            simple = np.isfinite(corners).all(axis=(1, 2)) & (span < SIMPLE).all(axis=1)
-            simple &= np.abs(corners[..., 1]).max(axis=1) < 85
-        out[rows[simple]] = _boxes_of_rings(corners[simple], sides=2)
+        part = fp if len(rows) == len(fp) else fp.take(rows)
+        boxes, simple = _simple_boxes(part, crs)
+        out[rows[simple]] = boxes
         hard = np.flatnonzero(~simple)
         if len(hard):
             out[rows[hard]] = _hard_boxes(part.take(hard), crs)
@@ -118,19 +148,61 @@ def boxes84(fp: Footprints) -> NDArray[np.float64]:
     return out
 
 
+def _small_box(fp: Footprints) -> tuple[float, ...] | None:
+    """Box one footprint as `_boxes_of_rings` does, without numpy, for queries; None if it is not a simple one."""
+    crs = fp.crs[fp.code[0]]
+    if crs is None:
+        return None
+    (a, b, c, d, e, f), (h, w) = fp.affine[0].tolist(), fp.shape[0].tolist()
+    outline = ((0, 0), (w / 2, 0), (w, 0), (w, h / 2), (w, h), (w / 2, h), (0, h), (0, h / 2))
+    x, y = [a * q + b * r + c for q, r in outline], [d * q + e * r + f for q, r in outline]
+    lon, lat = transformer(crs, CRS84).transform(x, y)
+    if not all(map(math.isfinite, (*lon, *lat))):
+        return None
+    west, south, east, north = min(lon), min(lat), max(lon), max(lat)
+    edge, latitude = max(east - west, north - south), max(-south, north)
+    if edge >= SIMPLE or latitude >= 85:
+        return None
+    if crs.is_geographic and max(max(x) - min(x), max(y) - min(y)) >= SIMPLE:
+        return None
+    margin = _MARGIN * (edge / 2) ** 2 * (1 + math.tan(math.radians(latitude))) + _LEAST
+    start = (west - margin + 180) % 360 - 180
+    end = start + (east - west) + 2 * margin
+    return start, max(south - margin, -90.0), end - 360 if end > 180 else end, min(north + margin, 90.0)
+
+
+def _simple_boxes(fp: Footprints, crs: CRS) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return the boxes of simple footprints of one CRS, and (N,) which those are."""
+    # With the middles of the sides: the corners of a strip around the globe coincide. Point by point, each of all rows:
+    # numpy takes the smallest of 8 numbers for a million rows much faster than for rows of 8.
+    unit = _unit(2).T[:, :, None]
+    (a, b, c, d, e, f), (h, w) = fp.affine.T, fp.shape.T
+    col, row = unit[0] * w, unit[1] * h
+    x, y = a * col + b * row + c, d * col + e * row + f
+    lon, lat = transformer(crs, CRS84).transform(x, y)
+    with np.errstate(invalid="ignore"):
+        box = np.stack([lon.min(axis=0), lat.min(axis=0), lon.max(axis=0), lat.max(axis=0)])
+        across, down = (
+            (np.ptp(x, axis=0), np.ptp(y, axis=0)) if crs.is_geographic else (box[2] - box[0], box[3] - box[1])
+        )
+        simple = np.isfinite(box).all(axis=0) & (across < SIMPLE) & (down < SIMPLE) & (np.maximum(-box[1], box[3]) < 85)
+    return _boxed(box[:, simple], sides=2), simple
+
+
 def _boxes_of_rings(lonlat: NDArray[np.float64], sides: int) -> NDArray[np.float64]:
     """Box each ring, with room for the curvature of its edges between the points."""
-    if not len(lonlat):
-        return np.empty((0, 4))
     ring = unwrapped(lonlat)
-    low, high = ring.min(axis=1), ring.max(axis=1)
-    # An edge of L degrees leaves its chord by at most about L^2 * tan(latitude) / 8 radians; twice that is kept.
-    latitude = np.minimum(np.abs(ring[..., 1]).max(axis=1), 89.0)
-    edge = (high - low).max(axis=1) / sides
-    margin = 0.005 * edge**2 * (1 + np.tan(np.radians(latitude))) + 1e-9
-    low, high = low - margin[:, None], high + margin[:, None]
-    west, east = _wrap(low[:, 0], high[:, 0])
-    return np.stack([west, np.maximum(low[:, 1], -90), east, np.minimum(high[:, 1], 90)], axis=-1)
+    return _boxed(np.vstack([ring.min(axis=1).T, ring.max(axis=1).T]) if len(ring) else np.empty((4, 0)), sides)
+
+
+def _boxed(box: NDArray[np.float64], sides: int) -> NDArray[np.float64]:
+    """Return (N, 4) boxes of (4, N) extents of points on outlines, with a margin."""
+    west, south, east, north = box
+    edge = np.maximum(east - west, north - south) / sides
+    latitude = np.minimum(np.maximum(-south, north), 89.0)
+    margin = _MARGIN * edge**2 * (1 + np.tan(np.radians(latitude))) + _LEAST
+    west, east = _wrap(west - margin, east + margin)
+    return np.stack([west, np.maximum(south - margin, -90), east, np.minimum(north + margin, 90)], axis=-1)
 
 
 def _wrap(low: NDArray[np.float64], high: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -145,7 +217,7 @@ def _hard_boxes(fp: Footprints, crs: CRS) -> NDArray[np.float64]:
     sides = 21
     lonlat = project(rings(fp, sides), crs, CRS84)
     finite = np.isfinite(lonlat[..., 0])
-    nowhere = ~finite.any(axis=1) & ~np.isfinite(_middles(fp, crs))
+    nowhere = ~finite.any(axis=1) & ~np.isfinite(middles(fp, crs))
     out = np.empty((len(fp), 4))
     whole = finite.all(axis=1)
     out[whole] = _boxes_of_rings(lonlat[whole], sides)
@@ -161,10 +233,12 @@ def _hard_boxes(fp: Footprints, crs: CRS) -> NDArray[np.float64]:
     return out
 
 
-def _middles(fp: Footprints, crs: CRS) -> NDArray[np.float64]:
+def middles(fp: Footprints, crs: CRS) -> NDArray[np.float64]:
     """Return (N,) longitude of the middle pixel: the full disk of a geostationary satellite has no edge on earth."""
-    half = Footprints(fp.affine, np.maximum(fp.shape // 2, 1), fp.code, fp.crs)
-    longitudes: NDArray[np.float64] = project(rings(half)[:, 2], crs, CRS84)[:, 0]
+    row, col = np.maximum(fp.shape // 2, 1).T
+    a, b, c, d, e, f = fp.affine.T
+    xy = np.stack([a * col + b * row + c, d * col + e * row + f], axis=-1)
+    longitudes: NDArray[np.float64] = project(xy, crs, CRS84)[:, 0]
     return longitudes
 
 

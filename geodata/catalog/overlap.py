@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from geodata.catalog.footprint import Footprints, lonlat_polygons, project, rings
+from geodata.catalog.footprint import Footprints, extents, lonlat_polygons, project, rings
 from geodata.crs import CRS, same_crs
 from geodata.grid import PIXEL_TOLERANCE
 from geodata.interval import ALWAYS, Interval
 
-__all__ = ["covered_share", "in_time", "meet", "overlap_in_time"]
+__all__ = [
+    "SIDES",
+    "by_systems",
+    "ground_area",
+    "in_time",
+    "meet",
+    "overlap_in_time",
+    "sampled_in",
+    "shared_part",
+    "upright",
+]
 
 SIDES = 32
 """Points per side when an outline goes into another CRS."""
@@ -25,40 +37,51 @@ CELLS, CELL_DEPTH = 8, 2
 
 
 def meet(a: Footprints, b: Footprints) -> NDArray[np.bool_]:
-    """Return (N,) whether footprint a[i] shares area with b[i]; touching is not meeting.
+    """Return (N,) whether footprint a[i] shares area with b[i], or with the only b; touching is not meeting.
 
     With equal CRSs and upright pixels this is a box test in float64, half-open to 1e-6 px. Otherwise outlines are
     compared as polygons with 32 points per side, in the CRS of the larger of the two; an overlap that is no wider than
     the error of such an outline counts as touching.
     """
     out = np.zeros(len(a), dtype=bool)
-    combos = a.code.astype(np.int64) * len(b.crs) + b.code
-    for combo in np.unique(combos):
-        rows = np.flatnonzero(combos == combo)
-        crs_a, crs_b = a.crs[combo // len(b.crs)], b.crs[combo % len(b.crs)]
-        if crs_a is None or crs_b is None:
-            continue
-        first, second = a.take(rows), b.take(rows)
+    for rows, crs_a, crs_b in by_systems(a, b):
+        first = a if len(rows) == len(a) else a.take(rows)
         if same_crs(crs_a, crs_b):
-            out[rows] = _meet_in_one_crs(first, second, crs_a)
+            out[rows] = _meet_in_one_crs(first, b if len(b) == 1 else b.take(rows), crs_a)
         else:
-            out[rows] = _meet_in_two(first, second, crs_a, crs_b)
+            out[rows] = _meet_in_two(first, _beside(b, rows), crs_a, crs_b)
     return out
+
+
+def by_systems(a: Footprints, b: Footprints) -> Iterator[tuple[NDArray[np.int64], CRS, CRS]]:
+    """Yield the pairs of each two CRSs, and those; pairs that lack one are left out."""
+    combos = a.code.astype(np.int64) * len(b.crs) + b.code
+    few = len(a.crs) * len(b.crs) < 1024 + len(combos)
+    kinds = (np.flatnonzero(np.bincount(combos)) if few else np.unique(combos)).tolist()
+    for combo in kinds:
+        crs_a, crs_b = a.crs[combo // len(b.crs)], b.crs[combo % len(b.crs)]
+        if crs_a is not None and crs_b is not None:
+            yield np.flatnonzero(combos == combo) if len(kinds) > 1 else np.arange(len(a)), crs_a, crs_b
+
+
+def _beside(b: Footprints, rows: NDArray[np.int64]) -> Footprints:
+    """Return the partners of some rows, of which there may be one for all."""
+    return b.take(rows if len(b) > 1 else np.zeros(len(rows), dtype=np.int64))
 
 
 def _meet_in_one_crs(a: Footprints, b: Footprints, crs: CRS) -> NDArray[np.bool_]:
     """Compare boxes, then turned outlines; longitudes also a full turn away."""
     out = np.zeros(len(a), dtype=bool)
-    upright = (a.affine[:, [1, 3]] == 0).all(axis=1) & (b.affine[:, [1, 3]] == 0).all(axis=1)
+    plain = upright(a) & upright(b)
+    (low_a, high_a), (low_b, high_b) = extents(a), extents(b)
+    tolerance = PIXEL_TOLERANCE * np.minimum(np.abs(a.affine[:, 0:5:4]), np.abs(b.affine[:, 0:5:4]))
     for turn in TURNS if crs.is_geographic else (0.0,):
         shift = np.array([turn, 0.0])
-        (low_a, high_a), (low_b, high_b) = _box(a), _box(b)
         overlap = np.minimum(high_a, high_b + shift) - np.maximum(low_a, low_b + shift)
-        tolerance = PIXEL_TOLERANCE * np.minimum(np.abs(a.affine[:, [0, 4]]), np.abs(b.affine[:, [0, 4]]))
-        boxes = (overlap > tolerance).all(axis=1)
-        turned = np.flatnonzero(~upright & boxes)
+        boxes = (overlap[:, 0] > tolerance[:, 0]) & (overlap[:, 1] > tolerance[:, 1])
+        turned = np.flatnonzero(~plain & boxes)
         if len(turned):
-            first, second = a.take(turned), b.take(turned)
+            first, second = a.take(turned), _beside(b, turned)
             shared = shapely.intersection(shapely.polygons(rings(first)), shapely.polygons(rings(second) + shift))
             pixel = np.sqrt(np.minimum(_pixel_area(first), _pixel_area(second)))
             boxes[turned] = shapely.area(shared) > PIXEL_TOLERANCE * pixel * shapely.length(shared) / 2
@@ -66,9 +89,10 @@ def _meet_in_one_crs(a: Footprints, b: Footprints, crs: CRS) -> NDArray[np.bool_
     return out
 
 
-def _box(fp: Footprints) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    ring = rings(fp)
-    return ring.min(axis=1), ring.max(axis=1)
+def upright(fp: Footprints) -> NDArray[np.bool_]:
+    """Return (N,) whether rows and columns of pixels run along the axes."""
+    flags: NDArray[np.bool_] = (fp.affine[:, 1] == 0) & (fp.affine[:, 3] == 0)
+    return flags
 
 
 def _pixel_area(fp: Footprints) -> NDArray[np.float64]:
@@ -85,7 +109,7 @@ def _meet_in_two(a: Footprints, b: Footprints, crs_a: CRS, crs_b: CRS, depth: in
     """
     out = np.ones(len(a), dtype=bool)
     left = np.ones(len(a), dtype=bool)
-    a_is_larger = _ground(a, crs_a) >= _ground(b, crs_b)
+    a_is_larger = ground_area(a, crs_a) >= ground_area(b, crs_b)
     for usual in (True, False):
         for into_a in (True, False):
             rows = np.flatnonzero(left & ((a_is_larger == into_a) == usual))
@@ -93,7 +117,7 @@ def _meet_in_two(a: Footprints, b: Footprints, crs_a: CRS, crs_b: CRS, depth: in
                 continue
             home, guest = (a, b) if into_a else (b, a)
             home_crs, guest_crs = (crs_a, crs_b) if into_a else (crs_b, crs_a)
-            shared, extent = _shared(home.take(rows), home_crs, guest.take(rows), guest_crs)
+            shared, extent = shared_part(home.take(rows), home_crs, guest.take(rows), guest_crs)
             known = shared != None  # noqa: E711  (elementwise)
             found = shared[known].astype(object)
             sliver = EDGE_ERROR * extent[known] * shapely.length(found) / 2
@@ -108,13 +132,14 @@ def _meet_in_two(a: Footprints, b: Footprints, crs_a: CRS, crs_b: CRS, depth: in
     return out
 
 
-def _ground(fp: Footprints, crs: CRS) -> NDArray[np.float64]:
+def ground_area(fp: Footprints, crs: CRS) -> NDArray[np.float64]:
+    """Return (N,) about the area of each footprint in square units of its CRS, in square metres for degrees."""
     degree = 111_320.0**2 if crs.is_geographic else 1.0
     area: NDArray[np.float64] = _pixel_area(fp) * fp.shape.prod(axis=1) * degree
     return area
 
 
-def _shared(
+def shared_part(
     home: Footprints, crs: CRS, guest: Footprints, guest_crs: CRS
 ) -> tuple[NDArray[np.object_], NDArray[np.float64]]:
     """Return what home[i] and guest[i] share, in home's CRS, and guest's extent there.
@@ -143,8 +168,7 @@ def _shared(
     own = shapely.polygons(rings(home.take(rows)))
     if crs.is_geographic:
         guests = shapely.make_valid(lonlat_polygons(outline))
-        turned = [shapely.transform(guests, lambda xy, t=t: xy + np.array([t, 0.0])) for t in (-720.0, *TURNS, 720.0)]
-        out[rows] = shapely.union_all([shapely.intersection(own, g) for g in turned], axis=0)
+        out[rows] = _shared_around(own, guests)
     else:
         guests = shapely.make_valid(shapely.polygons(outline))
         out[rows] = shapely.intersection(own, guests)
@@ -153,6 +177,20 @@ def _shared(
     inverted = rows[~_holds(guest.take(rows), guest_crs, out[rows], crs)]
     out[inverted], extent[inverted] = None, np.nan
     return out, extent
+
+
+def _shared_around(own: NDArray[np.object_], guests: NDArray[np.object_]) -> NDArray[np.object_]:
+    """Return what own[i] and guests[i], in degrees, share, also whole turns of longitude away."""
+    out = np.full(len(own), shapely.Polygon(), dtype=object)
+    (left, _, right, _), (west, _, east, _) = shapely.bounds(own).T, shapely.bounds(guests).T
+    for turn in (-720.0, *TURNS, 720.0):
+        k = np.flatnonzero((west + turn <= right) & (left <= east + turn))
+        if len(k):
+            turned = (
+                guests[k] if turn == 0 else shapely.transform(guests[k], lambda xy, t=turn: xy + np.array([t, 0.0]))
+            )
+            out[k] = shapely.union(out[k], shapely.intersection(own[k], turned))
+    return out
 
 
 def _holds(fp: Footprints, fp_crs: CRS, pieces: NDArray[np.object_], crs: CRS) -> NDArray[np.bool_]:
@@ -168,7 +206,7 @@ def _holds(fp: Footprints, fp_crs: CRS, pieces: NDArray[np.object_], crs: CRS) -
 def _meet_in_cells(home: Footprints, crs: CRS, guest: Footprints, guest_crs: CRS, depth: int) -> NDArray[np.bool_]:
     """Follow a torn outline: cut the guest into 8 x 8 cells, most of which are whole, and torn ones once more."""
     if depth == CELL_DEPTH or not len(home):
-        sampled: NDArray[np.bool_] = _sampled(home, crs, guest, guest_crs).max(axis=1, initial=False)
+        sampled: NDArray[np.bool_] = sampled_in(home, crs, guest, guest_crs).max(axis=1, initial=False)
         return sampled
     k = np.arange(CELLS)
     row, col = (v.ravel() for v in np.meshgrid(k, k, indexing="ij"))
@@ -185,7 +223,7 @@ def _meet_in_cells(home: Footprints, crs: CRS, guest: Footprints, guest_crs: CRS
     return any_cell
 
 
-def _sampled(home: Footprints, crs: CRS, guest: Footprints, guest_crs: CRS) -> NDArray[np.bool_]:
+def sampled_in(home: Footprints, crs: CRS, guest: Footprints, guest_crs: CRS) -> NDArray[np.bool_]:
     """Return (N, 81) which of 9 x 9 points of the guest lie in home: for guests whose outline says nothing there.
 
     It has no point in the CRS of home, is torn at a seam of it, or lies around the antipode and encloses what it does
@@ -219,56 +257,6 @@ def _inside(fp: Footprints, xy: NDArray[np.float64], crs: CRS, slack: float = 0.
                 & (row < (1 + slack) * height)
             )
     return out
-
-
-def covered_share(a: Footprints, b: Footprints, group: NDArray[np.int64], count: int) -> NDArray[np.float64]:
-    """Return (count,) which part of a's footprint the union of its b's covers.
-
-    Parameters
-    ----------
-    a, b : (N,) pairs; ``group[i]`` says to which of ``count`` leading rows pair i belongs
-    """
-    pieces: list[list[shapely.Geometry]] = [[] for _ in range(count)]
-    whole = np.ones(count)
-    for i in range(len(a)):
-        one = a.take(np.array([i]))
-        whole[group[i]] = shapely.Polygon(rings(one)[0]).area
-        pieces[group[i]].append(_piece(one, b.take(np.array([i]))))
-    return np.array([shapely.union_all(p).area if p else 0.0 for p in pieces]) / whole
-
-
-def _piece(one: Footprints, other: Footprints) -> shapely.Geometry:
-    """Return the part of one footprint that another covers, in the CRS of the first; nothing if neither CRS can say.
-
-    Cut in the CRS of the larger, as in `meet`, and brought back: what is shared lies within the first footprint.
-    """
-    crs, other_crs = one.crs[one.code[0]], other.crs[other.code[0]]
-    if crs is None or other_crs is None:
-        return shapely.Polygon()
-    if not same_crs(crs, other_crs) and (_ground(one, crs) < _ground(other, other_crs)).all():
-        shared, extent = _shared(other, other_crs, one, crs)
-        if shared[0] is None and _sampled(other, other_crs, one, crs).all():
-            return shapely.Polygon(rings(one)[0])
-        if shared[0] is not None:
-            ring = project(rings(one, SIDES), crs, other_crs)
-            whole = (
-                lonlat_polygons(ring)[0] if other_crs.is_geographic else shapely.make_valid(shapely.Polygon(ring[0]))
-            )
-            if shared[0].area > (1 - 1e-9) * whole.area:
-                return shapely.Polygon(rings(one)[0])
-            dense = shapely.segmentize(shared[0], extent[0] / SIDES)
-            back: shapely.Geometry = shapely.transform(dense, lambda xy: project(xy, other_crs, crs))
-            return shapely.make_valid(_near(back, one) if crs.is_geographic else back)
-    shared, _ = _shared(one, crs, other, other_crs)
-    return shapely.Polygon() if shared[0] is None else shared[0]
-
-
-def _near(geometry: shapely.Geometry, one: Footprints) -> shapely.Geometry:
-    """Turn longitudes to those of a footprint."""
-    middle = rings(one)[0, :, 0].mean()
-    return shapely.transform(
-        geometry, lambda xy: np.column_stack([middle + (xy[:, 0] - middle + 180) % 360 - 180, xy[:, 1]])
-    )
 
 
 def in_time(times: NDArray[np.float64], when: Interval) -> NDArray[np.bool_]:

@@ -19,13 +19,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import shapely
 from numpy.typing import NDArray
 
 from geodata.catalog import columns
-from geodata.catalog.footprint import Footprints, lonlat_polygons, project, rings
-from geodata.catalog.paths import UNSAFE, fields, resolve
-from geodata.crs import CRS, CRS84, as_crs, crs_text
+from geodata.catalog.arrow import byte_array, known_in, number_array, text_array, values_of
+from geodata.catalog.footprint import Footprints
+from geodata.catalog.outlines import outlines
+from geodata.catalog.paths import UNSAFE, check_root, fields, resolve
+from geodata.crs import CRS84, as_crs, crs_text
 from geodata.errors import CatalogError, GeodataError, ReadError, StaleCatalogError
 from geodata.readers.base import Asset
 
@@ -43,19 +44,18 @@ def write(catalog: Catalog, path: Path) -> Path:
     """Write a catalog; a file of that name is replaced only when the new one is complete."""
     fp = catalog.footprints
     n = len(catalog)
-    outlines = _outlines(catalog)
-    boxes = shapely.bounds(outlines)
-    present = set(np.unique(shapely.get_type_id(outlines)).tolist())
-    kinds = [name for name, number in (("Polygon", 3), ("MultiPolygon", 6)) if number in present]
+    wkb, boxes, kinds = outlines(catalog)
     own = {
-        "geometry": pa.array(shapely.to_wkb(outlines), pa.binary()),
-        "bbox": pa.StructArray.from_arrays([pa.array(boxes[:, i]) for i in range(4)], ["xmin", "ymin", "xmax", "ymax"]),
-        "crs": pa.DictionaryArray.from_arrays(pa.array(fp.code), pa.array([crs_text(c) for c in fp.crs], pa.string())),
-        "height": pa.array(fp.shape[:, 0]),
-        "width": pa.array(fp.shape[:, 1]),
-        "row_off": pa.array(catalog.origin[:, 0]),
-        "col_off": pa.array(catalog.origin[:, 1]),
-        "affine": pa.FixedSizeListArray.from_arrays(pa.array(fp.affine.ravel()), 6),
+        "geometry": byte_array(wkb, pa.binary()),
+        "bbox": pa.StructArray.from_arrays(
+            [number_array(boxes[:, i]) for i in range(4)], ["xmin", "ymin", "xmax", "ymax"]
+        ),
+        "crs": pa.DictionaryArray.from_arrays(number_array(fp.code), text_array([crs_text(c) for c in fp.crs])),
+        "height": number_array(fp.shape[:, 0]),
+        "width": number_array(fp.shape[:, 1]),
+        "row_off": number_array(catalog.origin[:, 0]),
+        "col_off": number_array(catalog.origin[:, 1]),
+        "affine": pa.FixedSizeListArray.from_arrays(number_array(fp.affine.ravel()), 6),
         "start": _timestamps(catalog.time[:, 0]),
         "end": _timestamps(catalog.time[:, 1]),
     }
@@ -90,53 +90,10 @@ def _geo(boxes: NDArray[np.float64], kinds: list[str]) -> dict[str, Any]:
     return {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}
 
 
-def _outlines(catalog: Catalog) -> NDArray[np.object_]:
-    """Outlines in CRS84, cut at the antimeridian and closed over a pole; null without a CRS."""
-    fp, boxes = catalog.footprints, catalog.box84
-    out = np.full(len(fp), None, dtype=object)
-    for code in np.unique(fp.code):
-        crs = fp.crs[code]
-        if crs is None:
-            continue
-        rows = np.flatnonzero(fp.code == code)
-        extent = np.where(boxes[rows, 0] > boxes[rows, 2], 360, boxes[rows, 2] - boxes[rows, 0])
-        for part, per_side in ((rows[extent < 1], 1), (rows[extent >= 1], 16)):
-            if len(part):
-                out[part] = _polygons(fp.take(part), crs, boxes[part], per_side)
-    return out
-
-
-def _polygons(fp: Footprints, crs: CRS, boxes: NDArray[np.float64], per_side: int) -> NDArray[np.object_]:
-    ring = rings(fp, per_side)
-    if not crs.is_geographic:
-        ring = project(ring, crs, CRS84)
-    finite = np.isfinite(ring).all(axis=(1, 2))
-    polygons = np.full(len(fp), None, dtype=object)
-    polygons[finite] = shapely.polygons(ring[finite]) if crs.is_geographic else lonlat_polygons(ring[finite])
-    # An outline that leaves its projection's domain bounds nothing: its box is all that is known.
-    placed = ~finite & ~np.isnan(boxes[:, 0])
-    polygons[placed] = shapely.box(*boxes[placed].T)
-    west, _, east, _ = shapely.bounds(polygons).T
-    for row in np.flatnonzero((west < -180) | (east > 180)):
-        polygons[row] = _cut(polygons[row])
-    return polygons
-
-
-def _cut(polygon: shapely.Geometry) -> shapely.Geometry:
-    """Cut an outline at 180 degrees and bring every piece into [-180, 180]."""
-    pieces = []
-    for turn in (-720, -360, 0, 360, 720):
-        moved = shapely.transform(polygon, lambda xy, turn=turn: xy + np.array([turn, 0.0]))
-        pieces.append(shapely.intersection(shapely.make_valid(moved), shapely.box(-180, -90, 180, 90)))
-    joined = shapely.get_parts(shapely.make_valid(shapely.union_all(pieces)))
-    solid = [p for p in joined if p.geom_type == "Polygon" and p.area > 0]
-    return solid[0] if len(solid) == 1 else shapely.MultiPolygon(solid)
-
-
 def _timestamps(seconds: NDArray[np.float64]) -> pa.Array:
     known = np.isfinite(seconds)
     micros = np.rint(np.where(known, seconds, 0) * 1e6).astype(np.int64)
-    return pa.array(micros, mask=~known).cast(pa.timestamp("us", tz="UTC"))
+    return number_array(micros, known).cast(pa.timestamp("us", tz="UTC"))
 
 
 def _replace(path: Path, table: pa.Table) -> None:
@@ -169,10 +126,12 @@ def read(path: Path) -> dict[str, Any]:
         raise ReadError(f"no catalog at {path}")
     try:
         file = pq.ParquetFile(path)
+        _check_size(file.metadata.num_rows, path)
         metadata = file.schema_arrow.metadata or {}
-        names = [n for n in file.schema_arrow.names if n != "geometry"]
-        table = file.read(columns=names).replace_schema_metadata(None)
-    except (pa.ArrowException, OSError) as error:
+        there = file.schema_arrow.names
+        table = file.read(columns=[n for n in there if n not in ("geometry", "bbox")]).replace_schema_metadata(None)
+        table.validate(full=True)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise ReadError(f"cannot read the catalog {path}: {error}") from None
     if b"geodata" not in metadata:
         raise CatalogError(
@@ -184,22 +143,38 @@ def read(path: Path) -> dict[str, Any]:
             raise CatalogError(
                 f"{path} is of version {about['version']}, wanted version {VERSION}; make the catalog again"
             )
-        missing = [n for n in ("key", *OWN[1:]) if n not in table.column_names]
+        missing = [n for n in ("key", *OWN[1:]) if n not in there]
         if missing or table.num_rows != about["rows"]:
             raise CatalogError(
                 f"{path} lacks columns {missing} or rows: {table.num_rows} of {about['rows']}; make the catalog again"
             )
         return _contents(table, about, path)
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, pa.ArrowException) as error:
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        RecursionError,
+        TypeError,
+        ValueError,
+        pa.ArrowException,
+    ) as error:
         if isinstance(error, GeodataError):
             raise
         raise CatalogError(f"{path} is damaged ({type(error).__name__}: {error}); make the catalog again") from None
+
+
+def _check_size(rows: int, path: Path) -> None:
+    """Refuse a file that would fill the memory: keys are unique, so rows take bytes, however well they are packed."""
+    size = path.stat().st_size
+    if rows > 4 * size:
+        raise CatalogError(f"{path} says that it has {rows} rows in {size} bytes; make the catalog again")
 
 
 def _contents(table: pa.Table, about: dict[str, Any], path: Path) -> dict[str, Any]:
     root, lattice = about["root"], about["lattice"]
     if not isinstance(root, str) or not isinstance(lattice, bool):
         raise CatalogError(f"{path} is damaged: root {root!r}, lattice {lattice!r}; make the catalog again")
+    check_root(root, str(path))
     if "://" not in root and not os.path.isabs(root):
         root = os.path.normpath(os.path.join(os.path.realpath(path.parent), root))
     systems = pc.dictionary_encode(table["crs"]).combine_chunks() if table["crs"].null_count == 0 else None
@@ -211,15 +186,15 @@ def _contents(table: pa.Table, about: dict[str, Any], path: Path) -> dict[str, A
         raise CatalogError(f"{path} is damaged: transforms must be six numbers; make the catalog again")
     n = table.num_rows
     footprints = Footprints(
-        affine.flatten().to_numpy().astype(np.float64).reshape(n, 6),
-        columns.whole_shapes(np.column_stack([table["height"].to_numpy(), table["width"].to_numpy()]), n),
-        systems.indices.to_numpy(zero_copy_only=False).astype(np.int32),
+        values_of(affine.flatten()).astype(np.float64).reshape(n, 6),
+        columns.whole_shapes(np.column_stack([values_of(table["height"]), values_of(table["width"])]), n),
+        values_of(systems.indices).astype(np.int32),
         tuple(as_crs(text) for text in systems.dictionary.to_pylist()),
     )
     time = np.column_stack([_seconds(table["start"], -math.inf), _seconds(table["end"], math.inf)])
     columns.check_rows(table["key"], footprints, time)
     kept = table.select([n for n in table.column_names if n not in OWN])
-    given = np.column_stack([pc.fill_null(table[n], 0).to_numpy() for n in ("row_off", "col_off")])
+    given = np.column_stack([values_of(table[n], null=0) for n in ("row_off", "col_off")])
     origin = given.astype(np.int64)
     assets = tuple(Asset.from_dict(a) for a in about["assets"])
     _check_paths(kept, assets, path)
@@ -238,9 +213,7 @@ def _contents(table: pa.Table, about: dict[str, Any], path: Path) -> dict[str, A
 
 def _seconds(column: pa.ChunkedArray, unknown: float) -> NDArray[np.float64]:
     micros = column.cast(pa.timestamp("us", tz="UTC")).cast(pa.int64())
-    known = pc.is_valid(micros).to_numpy()
-    values = pc.fill_null(micros, 0).to_numpy().astype(np.float64) / 1e6
-    return np.where(known, values, unknown)
+    return np.where(known_in(micros), values_of(micros, null=0) / 1e6, unknown)
 
 
 def _check_paths(table: pa.Table, assets: Sequence[Asset], path: Path) -> None:
@@ -257,7 +230,7 @@ def _check_paths(table: pa.Table, assets: Sequence[Asset], path: Path) -> None:
         if f"{{{name}}}" in {a.href for a in assets}:
             text = column.cast(pa.string())
             doubtful = pc.match_substring_regex(text, f"{UNSAFE}|://")
-            for value in text.filter(pc.fill_null(doubtful, False)).to_pylist():
+            for value in text.filter(doubtful).to_pylist():
                 resolve("", value)  # URLs of known kinds pass
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import glob as globbing
 import os
 import re
+import stat
 import string
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import takewhile
 from typing import Any
 
 from geodata.errors import CatalogError, NoFilesError
 
-__all__ = ["fields", "find_files", "resolve"]
+__all__ = ["check_root", "fields", "find_files", "resolve"]
 
 URL_SCHEMES = ("http://", "https://", "s3://", "gs://", "az://")
 
@@ -40,23 +41,25 @@ def find_files(paths: Any, extensions: Sequence[str]) -> tuple[str, list[str], s
     """
     asked = [str(paths)] if isinstance(paths, (str, os.PathLike)) else [str(p) for p in paths]
     said = ", ".join(asked[:3]) + (f" and {len(asked) - 3} more" if len(asked) > 3 else "")
-    roots: list[str] = []
+    roots: set[str] = set()
     local: list[str] = []
     remote = [entry for entry in asked if _is_remote(entry)]
     for entry in asked:
         if _is_remote(entry):
             continue
-        if os.path.isdir(entry):
-            roots.append(os.path.abspath(entry))
+        mode = _mode(entry)
+        if mode is not None and stat.S_ISDIR(mode):
+            roots.add(os.path.abspath(entry))
             local += _below(entry, extensions)
-        elif globbing.has_magic(entry) and not os.path.exists(entry):
+        elif mode is not None:
+            path = os.path.abspath(entry)
+            roots.add(os.path.dirname(path))
+            local.append(path)
+        elif globbing.has_magic(entry):
             fixed = re.split(r"[*?\[]", entry, maxsplit=1)[0]
-            roots.append(os.path.abspath(os.path.dirname(fixed) or "."))
+            roots.add(os.path.abspath(os.path.dirname(fixed) or "."))
             found = globbing.glob(entry, recursive=True)
-            local += [p for p in found if os.path.isfile(p) and not p.lower().endswith(SIDECARS)]
-        elif os.path.exists(entry):
-            roots.append(os.path.dirname(os.path.abspath(entry)))
-            local.append(entry)
+            local += [os.path.abspath(p) for p in found if os.path.isfile(p) and not p.lower().endswith(SIDECARS)]
         else:
             raise NoFilesError(f"{entry} does not exist; give a folder, a glob, files, or a saved catalog")
     # Paths in archives and URLs are kept to the letter: "//" means something in them.
@@ -65,7 +68,8 @@ def find_files(paths: Any, extensions: Sequence[str]) -> tuple[str, list[str], s
         root = _common_folder(remote)
         return root, sorted({entry[len(root) :].removeprefix("/") if root else entry for entry in remote}), said
     root = "/" if virtual else os.path.commonpath(roots)
-    files = [os.path.relpath(os.path.abspath(f), root) for f in local]
+    prefix = os.path.join(root, "")
+    files = [f[len(prefix) :] if f.startswith(prefix) else os.path.relpath(f, root) for f in local]
     return root, sorted({*files, *(e.removeprefix("/") if e in virtual else e for e in remote)}), said
 
 
@@ -73,18 +77,56 @@ def _is_remote(entry: str) -> bool:
     return "://" in entry or entry.startswith("/vsi")
 
 
+def _mode(entry: str) -> int | None:
+    """Return the mode of a file or folder, None if there is none."""
+    try:
+        return os.stat(entry).st_mode
+    except (OSError, ValueError):
+        return None
+
+
 def _below(folder: str, extensions: Sequence[str]) -> list[str]:
-    """List the files below a folder, also through links to other folders, each folder once."""
+    """List the files below a folder as absolute paths, also through links to other folders, each folder once."""
     found: list[str] = []
     seen: set[tuple[int, int]] = set()
-    for place, folders, names in os.walk(folder, followlinks=True):
-        stat = os.stat(place)
-        if (stat.st_dev, stat.st_ino) in seen:
-            folders.clear()
+    waiting = [folder]
+    while waiting:
+        place = waiting.pop()
+        about = os.stat(place)
+        if (about.st_dev, about.st_ino) in seen:
             continue
-        seen.add((stat.st_dev, stat.st_ino))
-        found += [os.path.join(place, n) for n in names if os.path.splitext(n)[1].lower() in extensions]
-    return [f for f in found if os.path.isfile(f)]
+        seen.add((about.st_dev, about.st_ino))
+        folders, names = _entries(place, extensions)
+        start = os.path.join(os.path.abspath(place), "")
+        found += [start + name for name in names]
+        waiting += [os.path.join(place, name) for name in reversed(folders)]
+    return found
+
+
+def _entries(place: str, extensions: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the names of the folders, and of the files with one of the extensions, in a folder; none if it is closed."""
+    folders: list[str] = []
+    names: list[str] = []
+    try:
+        with os.scandir(place) as entries:
+            for entry in entries:
+                name = entry.name
+                dot = name.rfind(".")
+                if _is(entry.is_dir):
+                    folders.append(name)
+                elif name[dot:].lower() in extensions and name[:dot].strip(".") and _is(entry.is_file):
+                    names.append(name)
+    except OSError:
+        return folders, names
+    return folders, names
+
+
+def _is(kind: Callable[[], bool]) -> bool:
+    """Whether an entry is of a kind; a link that leads nowhere is of none."""
+    try:
+        return kind()
+    except OSError:
+        return False
 
 
 def _common_folder(entries: Sequence[str]) -> str:
@@ -93,6 +135,35 @@ def _common_folder(entries: Sequence[str]) -> str:
     shared = [same[0] for same in takewhile(lambda same: len(set(same)) == 1, zip(*parts, strict=False))]
     whole = 2 if entries and entries[0].startswith("/vsi") else 3  # "", vsizip; or scheme, nothing, host
     return "/".join(shared) if len(shared) >= whole else ""
+
+
+ARCHIVES = r"/vsi(zip|tar|gzip|7z|rar|curl|s3|gs|az|adls|oss|swift|hdfs|webhdfs)(_streaming)?/"
+"""Names of GDAL that hold files in archives and object stores. Others are devices, memory and parts of any file."""
+
+
+def check_root(root: str, path: str) -> None:
+    """Refuse a root that is no folder.
+
+    Parameters
+    ----------
+    root : str
+        As a saved catalog states it: a folder below that of the catalog, an absolute one, or a URL.
+    path : str, the catalog, for the message
+
+    Raises
+    ------
+    CatalogError
+        If it leads out of the catalog's folder step by step, or is a URL or a name of GDAL's of an unknown kind.
+    """
+    if "://" in root or root.startswith("/vsi"):
+        known = root.startswith(URL_SCHEMES) or re.match(ARCHIVES, root) is not None
+    else:
+        known = re.search(r"(^|/)\.\.(/|$)|\\|^[A-Za-z]:|^//", root) is None
+    if not known or "\0" in root:
+        raise CatalogError(
+            f"{path} says that its files lie below {root[:200]!r}, which is no folder, archive or URL that it may name; "
+            "make the catalog again"
+        )
 
 
 def resolve(root: str, href: str) -> str:

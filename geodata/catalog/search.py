@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geodata.catalog.footprint import Footprints, boxes84, distance_km
-from geodata.catalog.overlap import covered_share, in_time, meet, overlap_in_time
-from geodata.crs import as_crs, crs_text
+from geodata.catalog.cover import covered_share
+from geodata.catalog.footprint import Footprints, boxes84, distance_km, extents, lonlat_parts, middles
+from geodata.catalog.overlap import in_time, meet, overlap_in_time
+from geodata.catalog.sweep import touching
+from geodata.crs import CRS, as_crs, crs_text, same_crs
 from geodata.errors import CatalogError, CRSError, NoOverlapError
-from geodata.grid import Grid
+from geodata.grid import PIXEL_TOLERANCE, Grid
 from geodata.interval import ALWAYS, Interval
 
 if TYPE_CHECKING:
@@ -36,10 +39,10 @@ def search(catalog: Catalog, bounds: Any, crs: Any, when: Interval) -> Rows:
             f"the query lies outside the domain of {crs_text(system)[:40]}; give its bounds in another CRS"
         ) from None
     rows = catalog.tree.candidates(box, (when.start, when.end))
-    if len(rows):
+    if len(rows) and when != ALWAYS:
         rows = rows[in_time(catalog.time[rows], when)]
     if len(rows):
-        rows = rows[meet(catalog.footprints.take(rows), asked.take(np.zeros(len(rows), dtype=np.int64)))]
+        rows = rows[meet(catalog.footprints.take(rows), asked)]
     return rows
 
 
@@ -73,11 +76,51 @@ def pairs(a: Catalog, b: Catalog) -> tuple[Rows, Rows]:
     """Return (i, j): row i of a meets row j of b in area and time; sorted."""
     _need_crs(a)
     _need_crs(b)
-    i, j = b.tree.pairs(a.box84, a.time)
-    keep = overlap_in_time(a.time[i], b.time[j])
-    i, j = i[keep], j[keep]
-    keep = meet(a.footprints.take(i), b.footprints.take(j))
-    return i[keep], j[keep]
+    met = [np.empty(0, dtype=np.int64)]
+    for i, j in _touching(a, b):
+        keep = overlap_in_time(a.time[i], b.time[j])
+        i, j = i[keep], j[keep]
+        keep = meet(a.footprints.take(i), b.footprints.take(j))
+        met.append(i[keep] * len(b) + j[keep])
+    # Boxes that are cut at the antimeridian touch twice.
+    i, j = np.divmod(_distinct(np.concatenate(met))[0], max(len(b), 1))
+    return i, j
+
+
+def _distinct(numbers: Rows) -> tuple[Rows, Rows]:
+    """Return the distinct numbers, sorted, and where each of the sorted ones is among them; faster than `np.unique`."""
+    numbers = np.sort(numbers)
+    new = np.ones(len(numbers), dtype=bool)
+    new[1:] = numbers[1:] != numbers[:-1]
+    return numbers[new], np.cumsum(new) - 1
+
+
+def _touching(a: Catalog, b: Catalog) -> Iterator[tuple[Rows, Rows]]:
+    """Yield (i, j) of rows whose boxes touch: in the CRS that all share, else in longitude and latitude."""
+    crs = _plane(a.footprints)
+    if crs is not None and same_crs(crs, _plane(b.footprints)) and _placed(a, crs) and _placed(b, crs):
+        # What overlaps by less than the tolerance of `meet` only touches: neighbours need not come up at all.
+        least = min(np.abs(fp.affine[:, 0:5:4]).min() for fp in (a.footprints, b.footprints))
+        slack = PIXEL_TOLERANCE / 8 * least
+        (low, high), (low_b, high_b) = extents(a.footprints), extents(b.footprints)
+        yield from touching(np.hstack([low + slack, high - slack]), np.hstack([low_b, high_b]))
+        return
+    parts, owner = lonlat_parts(a.box84)
+    parts_b, owner_b = lonlat_parts(b.box84)
+    for i, j in touching(parts, parts_b):
+        yield owner[i], owner_b[j]
+
+
+def _plane(fp: Footprints) -> CRS | None:
+    """Return the CRS of all rows if it is one, and a projected one."""
+    used = np.flatnonzero(np.bincount(fp.code))
+    crs = fp.crs[used[0]] if len(used) == 1 else None
+    return None if crs is None or crs.is_geographic else crs
+
+
+def _placed(catalog: Catalog, crs: CRS) -> bool:
+    """Whether all rows surely lie somewhere on earth, not in the empty corners of a world map."""
+    return bool(np.isfinite(middles(catalog.footprints, crs)).all())
 
 
 def joined_rows(a: Catalog, b: Catalog, how: str) -> Rows:
@@ -85,7 +128,7 @@ def joined_rows(a: Catalog, b: Catalog, how: str) -> Rows:
     if how not in ("intersects", "within"):
         raise CatalogError(f"how={how!r} must be 'intersects' or 'within'")
     i, j = pairs(a, b)
-    rows, group = np.unique(i, return_inverse=True)
+    rows, group = _distinct(i)
     if how == "within":
         share = covered_share(a.footprints.take(i), b.footprints.take(j), group, len(rows))
         rows = rows[share > 1 - 1e-6]

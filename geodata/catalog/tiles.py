@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from geodata.catalog.arrow import text_array
 from geodata.crs import CRS, crs_text
 from geodata.errors import CatalogError, GridError
 
@@ -122,7 +123,7 @@ def _blocks(catalog: Catalog, parent: NDArray[np.int64], at: NDArray[np.int64], 
     table = taken.table
     origin = table["tile_of"] if "tile_of" in table.column_names else table["key"]
     columns = {name: table[name] for name in table.column_names if name not in ("key", "tile_of")}
-    table = pa.table({"key": pa.array(keys, pa.string()), **columns, "tile_of": origin})
+    table = pa.table({"key": text_array(keys), **columns, "tile_of": origin})
     footprints = replace(taken.footprints, affine=m, shape=shape)
     return replace(taken, footprints=footprints, origin=taken.origin + at, table=table)
 

@@ -218,6 +218,18 @@ def test_tiles_in_the_empty_corners_of_a_world_map_are_never_found():
     assert 0 not in tiles.search((-180, -90, 180, 90), crs=4326)
 
 
+def test_tiles_in_the_empty_corners_of_a_world_map_are_never_joined():
+    """Also by their place on the map, where the two sides share its CRS: nothing on earth lies there."""
+    oval = metres(-18040000, -9020000, 18040000, 9020000, "ESRI:54009", 160)
+    tiles = catalog_of(oval).tile(20)
+    i, j = tiles.pairs(tiles)
+    assert i.tolist() == j.tolist()
+    assert i.tolist() == tiles.search((-180, -90, 180, 90), crs=4326).tolist()
+    assert 0 not in i and len(i) > 40
+    whole = tiles.take(i)
+    assert [len(v) for v in whole.pairs(whole)] == [len(i)] * 2
+
+
 def test_one_small_item_in_an_empty_corner_spoils_nothing():
     inside, outside = metres(0, 0, 20000, 20000, "ESRI:54009"), metres(-1.8e7, 8.9e6, -1.79e7, 9e6, "ESRI:54009")
     for items in ([inside, outside], [outside, inside]):

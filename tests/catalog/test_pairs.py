@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from itertools import product
 
 import numpy as np
@@ -48,6 +49,41 @@ def test_pairs_are_those_with_a_pixel_and_a_moment_in_common(left, right):
     i, j = a.pairs(b)
     assert list(zip(i.tolist(), j.tolist(), strict=True)) == wanted
     assert i.dtype == j.dtype == np.int64
+
+
+def exactly_shared(a, b):
+    """How far two upright items overlap along x and y, in exact arithmetic, and the tolerance of a millionth pixel."""
+    (one, (h1, w1), _), (two, (h2, w2), _) = a, b
+    shared = []
+    for start, step, n, start2, step2, n2 in (
+        (one.c, one.a, w1, two.c, two.a, w2),
+        (one.f, one.e, h1, two.f, two.e, h2),
+    ):
+        ends, ends2 = (start, start + step * n), (start2, start2 + step2 * n2)
+        least = Fraction(1, 10**6) * min(abs(Fraction(step)), abs(Fraction(step2)))
+        shared.append(
+            (min(Fraction(max(ends)), Fraction(max(ends2))) - max(Fraction(min(ends)), Fraction(min(ends2))), least)
+        )
+    return shared
+
+
+@pytest.mark.parametrize("other", [10.0, 2.5, 1e-3])
+@pytest.mark.parametrize("res", [10.0, 2.5, 1e-3, 1e-5])
+def test_neighbours_share_nothing_below_a_millionth_of_a_pixel(res, other):
+    """The finer pixel of the two counts; at 1e-5 m a millionth of it is less than what float64 holds of a northing."""
+    step = 1e-6 * min(res, other)
+    near = [k * step for k in (-50, -2, -1.01, -0.5, 0, 0.5, 0.99, 1.01, 2, 50)]
+    lefts = [(north_up(500000, 5600000, res), (4, 4), UTM), (north_up(500000 - 4 * res, 5600000, res), (4, 4), UTM)]
+    rights = [(north_up(500000 + 4 * res - d, 5600000 - e, other), (6, 6), UTM) for d in near for e in near]
+    i, j = catalog_of(*lefts).pairs(catalog_of(*rights))
+    met = set(zip(i.tolist(), j.tolist(), strict=True))
+    sure = 0
+    for pair in product(range(len(lefts)), range(len(rights))):
+        shared = exactly_shared(lefts[pair[0]], rights[pair[1]])
+        if all(abs(found - least) > least / 1000 for found, least in shared):
+            assert (pair in met) is all(found > least for found, least in shared), pair
+            sure += 1
+    assert sure > 100 and met and len(met) < 2 * len(rights)
 
 
 @given(many, many)
@@ -147,6 +183,21 @@ def test_a_row_of_pixels_that_is_missing_is_missed(crs):
     )
     assert [len(scene.join(b, how="within")) for b in (whole, short, left)] == [1, 0, 0]
     assert [len(scene.join(b)) for b in (whole, short, left)] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("degrees", [0, 30])
+def test_what_two_cover_together_is_counted_once(degrees):
+    """Three quarters, and the same three quarters again: a quarter is missing, though the sum is more than the whole."""
+    whole = turned(degrees, 0, 0, 8, 8)
+    most, rest = turned(degrees, 0, 0, 6, 8), turned(degrees, 5, 0, 3, 8)
+    assert len(catalog_of(whole).join(catalog_of(most, most), how="within")) == 0
+    assert len(catalog_of(whole).join(catalog_of(most, rest), how="within")) == 1
+
+
+def turned(degrees, col, row, width, height):
+    """A block of a lattice that is turned about its first corner."""
+    lattice = north_up(500000, 5600000) @ Affine.rotation(degrees)
+    return lattice @ Affine.translation(col, row), (height, width), UTM
 
 
 def test_within_needs_the_time_too():

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import shapely
+from affine import Affine
 from brute import held_points, lonlat, outline
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -273,6 +274,17 @@ def test_metadata_is_geoparquet_1_1(tmp_path):
     for shape, b in zip(bounds.tolist(), table["bbox"].to_pylist(), strict=True):
         assert b["ymin"] <= shape[1] and b["ymax"] >= shape[3]
         assert (b["xmin"] <= shape[0] and b["xmax"] >= shape[2]) or b["xmin"] > b["xmax"]
+
+
+def test_geometries_are_written_as_shapely_writes_them(tmp_path):
+    grids = [Affine(10, 0, 5e5, 0, -10, 56e5), Affine(8, 6, 5e5, 6, -8, 56e5), Affine(10, 0, 5e5, 0, 10, 56e5)]
+    path = catalog_of(*((g, (64, 32), UTM) for g in grids)).save(tmp_path / "c.parquet")
+    table = pq.read_table(path)
+    shapes = shapely.from_wkb(table["geometry"].to_pylist())
+    assert shapely.to_wkb(shapes).tolist() == table["geometry"].to_pylist()
+    assert [shape.is_valid for shape in shapes] == [True] * 3 and len(shapely.get_coordinates(shapes)) == 15
+    for shape, box in zip(shapes, table["bbox"].to_pylist(), strict=True):
+        assert shape.bounds == tuple(box.values())
 
 
 def test_geometry_types_are_those_present(tmp_path):

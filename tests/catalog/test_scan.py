@@ -6,6 +6,7 @@ import json
 import math
 import os
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,6 +19,8 @@ from rasterio.enums import ColorInterp
 
 from geodata.bands import Band, Bands
 from geodata.catalog import Catalog
+from geodata.catalog import journal as journals
+from geodata.catalog.agree import Kinds
 from geodata.errors import (
     BandsError,
     CatalogError,
@@ -29,8 +32,10 @@ from geodata.errors import (
     QueryError,
     ReadError,
 )
+from geodata.grid import Grid
 from geodata.interval import Interval
-from geodata.readers.raster import read
+from geodata.readers.base import Header
+from geodata.readers.raster import describe, read
 
 UTM = "EPSG:32633"
 EIGHT = np.zeros((8, 8), np.uint8)
@@ -38,7 +43,7 @@ FOUR = np.zeros((4, 4), np.uint8)
 
 
 class Opened(list):
-    """A list that also says which file stands in for URLs."""
+    """Files whose headers were read, in order; it also says which file stands in for URLs."""
 
     instead = None
 
@@ -48,13 +53,16 @@ def _opened(monkeypatch):
     names = Opened()
     really = rasterio.open
 
-    def watch(name, mode="r", *args, **options):
-        if mode == "r":
-            names.append(str(name))
+    def stand_in(name, mode="r", *args, **options):
         remote = names.instead is not None and "://" in str(name)
         return really(names.instead if remote else name, mode, *args, **options)
 
-    monkeypatch.setattr(rasterio, "open", watch)
+    def watch(href):
+        names.append(href)
+        return describe(href)
+
+    monkeypatch.setattr(rasterio, "open", stand_in)
+    monkeypatch.setattr(journals, "describe", watch)
     return names
 
 
@@ -131,6 +139,47 @@ def test_links(tmp_path):
     write_tif(tmp_path / "elsewhere" / "2.tif", transform=north_up(6e5))
     os.symlink(tmp_path / "elsewhere" / "2.tif", tmp_path / "data" / "2.tif")
     assert Catalog.scan(tmp_path / "data").key.tolist() == ["1", "2"]
+
+
+def test_names_that_only_look_like_rasters(tmp_path):
+    """A hidden file without an ending, a folder, a link to itself, an ending of another case, a dot before the ending."""
+    for name in ("1.tif", "2.TIF", "x..tif", "..y.tiff"):
+        write_tif(tmp_path / name)
+    (tmp_path / ".tif").write_bytes((tmp_path / "1.tif").read_bytes())
+    (tmp_path / "..tif").write_bytes(b"")
+    (tmp_path / "folder.tif").mkdir()
+    os.symlink(tmp_path / "ring.tif", tmp_path / "ring.tif")
+    found = Catalog.scan(tmp_path)
+    assert found.column("path").tolist() == ["..y.tiff", "1.tif", "2.TIF", "x..tif"]
+    assert found.key.tolist() == [os.path.splitext(p)[0] for p in found.column("path")]
+    bare = [
+        write_tif(tmp_path / name, transform=north_up(6e5)) for name in ("v1.2/scene", "v1.2/.hidden", "v1.2/b.c.d")
+    ]
+    assert Catalog.scan(bare).key.tolist() == [".hidden", "b.c", "scene"]
+    assert Catalog.scan([*bare, tmp_path / "1.tif"]).key.tolist() == ["1", "v1.2/.hidden", "v1.2/b.c", "v1.2/scene"]
+
+
+OTHERWISE = {
+    "bands": Bands(["1"]),
+    "indexes": (2,),
+    "dtype": "int16",
+    "nodata": 1.0,
+    "validity": "nodata",
+    "named": True,
+    "grid": Grid((4, 4), north_up(), "EPSG:32634"),
+}
+
+
+@pytest.mark.parametrize("name", OTHERWISE)
+def test_headers_of_one_kind_differ_in_shape_and_transform_alone(name):
+    header = Header(Grid((4, 4), north_up(), UTM), Bands(["1"]), (1,), "uint8", None, "all", False)
+    moved = replace(header, grid=Grid((2, 3), north_up(6e5, 5e6, 2.5, -7.0), UTM))
+    kinds = Kinds()
+    kinds.parted(header)
+    assert kinds.parted(moved) == (header, (2, 3, 2.5, 0, 6e5, 0, 7, 5e6))
+    other = replace(header, **{name: OTHERWISE[name]})
+    assert kinds.parted(other)[0] is other
+    assert kinds.parted(header)[0] is header
 
 
 def test_a_linked_folder_of_files_is_found(tmp_path):
@@ -797,7 +846,7 @@ def test_progress_sees_every_file(tmp_path):
     assert len(Catalog.scan(tmp_path, progress=False)) == 10
 
 
-def test_a_scan_opens_each_file_once_and_reads_no_pixels(tmp_path, opened):
+def test_a_scan_reads_each_header_once_and_no_pixels(tmp_path, opened):
     Catalog.scan(ten(tmp_path))
     assert len(opened) == len(set(opened)) == 10
     # A file that is cut off after its header still has one.

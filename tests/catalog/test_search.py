@@ -20,7 +20,9 @@ from makers import catalog_of, north_up, rotated
 from pyproj import Transformer
 
 from geodata.catalog import Catalog
+from geodata.catalog.footprint import boxes84
 from geodata.catalog.search import nearest_miss
+from geodata.catalog.tree import Tree
 from geodata.errors import CRSError, GridError, NoOverlapError, QueryError
 from geodata.grid import Grid
 from geodata.interval import Interval
@@ -113,6 +115,57 @@ def test_in_one_crs_area_and_time_are_half_open(items, asked, when):
     found = catalog.search(bounds, crs=UTM, time=Interval(*when))
     assert found.tolist() == wanted
     assert found.dtype == np.int64
+
+
+PLACES = [(15, 50), (-179.99, -17), (179.99, 65), (30, 84.9), (-60, -84.9), (10, 88), (0, -89.9)]
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:3857", "EPSG:3413", "EPSG:3031", "utm"])
+def test_one_footprint_is_boxed_as_among_many(crs, place):
+    """Queries go without numpy: the same box, to what float64 holds of degrees."""
+    lon, lat = place
+    system = f"EPSG:{32600 + int(lon + 180) // 6 + 1 + 100 * (lat < 0)}" if crs == "utm" else crs
+    items = []
+    rng = np.random.default_rng(7)
+    x, y = Transformer.from_crs("OGC:CRS84", system, always_xy=True).transform(lon, lat)
+    if not math.isfinite(x + y):
+        pytest.skip(f"{system} does not reach {place}")
+    for side in (1e-6, 1e-3, 0.02, 0.4, 0.9, 1.1, 3.0):
+        scale = side if system == "EPSG:4326" else side * 1e5
+        turn = Affine.rotation(float(rng.uniform(0, 360)))
+        items += [
+            (Affine(scale / 8, 0, x, 0, -scale / 8, y), (8, 8), system),
+            (Affine(scale / 8, 0, x, 0, scale / 8, y) @ turn, (8, 8), system),
+        ]
+    footprints = catalog_of(*items).footprints
+    try:
+        many = boxes84(footprints)
+    except CRSError:
+        pytest.skip(f"nothing of {place} lies in {system}")
+    for row in range(len(items)):
+        if not np.isnan(many[row]).any():
+            one = boxes84(footprints.take(np.array([row])))
+            assert np.abs(one - many[row]).max() < 1e-12
+
+
+def test_a_tree_of_one_time_knows_that_time():
+    boxes = np.array([[10.0, 50.0, 11.0, 51.0], [179.0, 0.0, -179.0, 1.0]])
+    for time in ((0.0, 86400.0), (5.0, 5.0), (-math.inf, math.inf)):
+        tree = Tree(boxes, np.array([time, time]))
+        mixed = Tree(boxes, np.array([time, (time[0], math.inf)]))
+        for asked in (
+            (-math.inf, math.inf),
+            (-10.0, -1.0),
+            (-10.0, 0.0),
+            (5.0, 5.0),
+            (86400.0, 86400.0),
+            (86401.0, 1e9),
+        ):
+            touching = time[0] <= asked[1] and asked[0] <= time[1]
+            for box, row in ((boxes[:1], 0), (boxes[1:], 1)):
+                assert tree.candidates(box, asked).tolist() == ([row] if touching else [])
+            assert (0 in mixed.candidates(boxes, asked)) is touching
 
 
 @pytest.mark.parametrize("name", ["within one zone", "of two zones", "turned"])

@@ -13,6 +13,7 @@ from rasterio.features import rasterize
 from geodata.errors import CatalogError, DtypeError
 from geodata.grid import PIXEL_TOLERANCE, Grid
 from geodata.readers.base import quietly
+from geodata.readers.fill import paint, runs_of
 from geodata.readers.geometry import MARGIN, grown
 from geodata.readers.vector import Features
 from geodata.readers.way import Geometries, mend
@@ -23,7 +24,13 @@ _POLYGON = 3
 
 
 def burn(
-    features: Features, values: NDArray[Any], grid: Grid, *, background: int, all_touched: bool = False
+    features: Features,
+    values: NDArray[Any],
+    grid: Grid,
+    *,
+    background: int,
+    all_touched: bool = False,
+    out: NDArray[np.int64] | None = None,
 ) -> NDArray[np.int64]:
     """Draw one value per feature; a later feature covers an earlier one.
 
@@ -40,6 +47,8 @@ def burn(
         Where there is no feature.
     all_touched : bool
         Take every pixel that a feature touches.
+    out : (H, W) int64 or None
+        Filled in place, every pixel of it.
 
     Returns
     -------
@@ -62,11 +71,18 @@ def burn(
         raise DtypeError(f"background {background!r} must be an integer within int64")
     if values.shape != (len(features),):
         raise CatalogError(f"values of shape {values.shape} for {len(features)} features; give one value per feature")
+    drawn = np.empty(grid.shape, dtype=np.int64) if out is None else out
+    runs = None if all_touched or not drawn.flags.c_contiguous else runs_of(features.geometries, grid)
+    if runs is not None:
+        drawn[:] = background
+        paint(drawn, runs, values)
+        return drawn
     # Numbers of features go through GDAL, not the values: it would turn those into floats.
     numbers = _draw(features.geometries, np.arange(1, len(features) + 1), grid, all_touched)
     table = np.empty(len(features) + 1, dtype=np.int64)
     table[0], table[1:] = background, values
-    return table.take(numbers)
+    drawn[:] = table.take(numbers)
+    return drawn
 
 
 def boxes_on(features: Features, grid: Grid) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -130,16 +146,24 @@ def instances_on(
         The features that take at least one pixel, as rows of ``features``.
     """
     geometries = features.geometries
-    corner, opposite = _pixel_boxes(geometries, grid)
     masks = np.zeros((len(features), *grid.shape), dtype=np.bool_)
+    runs = None if all_touched else runs_of(geometries, grid)
+    if runs is not None:
+        paint(masks, runs, np.ones(len(features), dtype=np.bool_), plane=grid.height * grid.width)
+    else:
+        _draw_each(geometries, grid, all_touched, masks)
+    kept = np.flatnonzero(masks.any(axis=(1, 2)))
+    return (masks if len(kept) == len(masks) else masks[kept]), kept
+
+
+def _draw_each(geometries: Geometries, grid: Grid, all_touched: bool, masks: NDArray[np.bool_]) -> None:
+    corner, opposite = _pixel_boxes(geometries, grid)
     # Features that keep apart are drawn in one go: a call of GDAL costs more than a polygon.
     for members in _apart(corner, opposite):
         numbers = _draw(geometries[members], np.arange(1, len(members) + 1), grid, all_touched)
         for number, member in enumerate(members.tolist(), start=1):
             (left, top), (right, bottom) = corner[member], opposite[member]
             masks[member, top:bottom, left:right] = numbers[top:bottom, left:right] == number
-    kept = np.flatnonzero(masks.any(axis=(1, 2)))
-    return (masks if len(kept) == len(masks) else masks[kept]), kept
 
 
 def _fits(values: NDArray[Any]) -> bool:
@@ -165,7 +189,7 @@ def _polygons(geometries: Geometries) -> tuple[Geometries, NDArray[np.int64]]:
 def _draw(geometries: Geometries, numbers: NDArray[Any], grid: Grid, all_touched: bool) -> NDArray[np.int32]:
     """Draw ascending numbers, 0 where there is nothing."""
     if not all_touched:
-        return _rasterize(geometries, numbers, grid, False)
+        return _rasterize(geometries, numbers, grid, np.zeros(grid.shape, dtype=np.int32))
     # GDAL 3.10 writes outside of its memory where a touched outline leaves the raster. So areas are filled, and the
     # outlines drawn, cut off, on a raster that holds them whole; what is later in the file has the greater number.
     parts, owner = _simple(geometries)
@@ -173,9 +197,10 @@ def _draw(geometries: Geometries, numbers: NDArray[Any], grid: Grid, all_touched
     rings, ring_of = shapely.get_rings(parts[solid], return_index=True)
     outlines, of = np.concatenate([parts[line], rings]), np.concatenate([owner[line], owner[solid][ring_of]])
     order, edge = np.argsort(of, kind="stable"), 2 * MARGIN
-    cut = _cropped(outlines[order], grown(grid, MARGIN))
-    touched = _rasterize(cut, numbers[of[order]], grown(grid, edge), True)[edge:-edge, edge:-edge]
-    return np.maximum(touched, _rasterize(parts[~line], numbers[owner[~line]], grid, False))
+    cut, wide = _cropped(outlines[order], grown(grid, MARGIN)), grown(grid, edge)
+    touched = _rasterize(cut, numbers[of[order]], wide, np.zeros(wide.shape, dtype=np.int32), all_touched=True)
+    filled = _rasterize(parts[~line], numbers[owner[~line]], grid, np.zeros(grid.shape, dtype=np.int32))
+    return np.maximum(touched[edge:-edge, edge:-edge], filled)
 
 
 def _cropped(lines: Geometries, grid: Grid) -> Geometries:
@@ -187,15 +212,15 @@ def _cropped(lines: Geometries, grid: Grid) -> Geometries:
     return out
 
 
-def _rasterize(geometries: Geometries, numbers: NDArray[Any], grid: Grid, all_touched: bool) -> NDArray[np.int32]:
+def _rasterize(
+    geometries: Geometries, numbers: NDArray[Any], grid: Grid, out: NDArray[np.int32], all_touched: bool = False
+) -> NDArray[np.int32]:
     shapes = _mappings(geometries, numbers)
     if not shapes:
-        return np.zeros(grid.shape, dtype=np.int32)
-    with quietly():
-        drawn: NDArray[np.int32] = rasterize(
-            shapes, out_shape=grid.shape, transform=grid.transform, fill=0, dtype="int32", all_touched=all_touched
-        )
-    return drawn
+        return out
+    with quietly():  # for the lock: rasterio changes the warning filters, which all threads share, while it draws
+        rasterize(shapes, out=out, transform=grid.transform, all_touched=all_touched)
+    return out
 
 
 def _mappings(geometries: Geometries, numbers: NDArray[Any]) -> list[tuple[dict[str, Any], int]]:
@@ -203,10 +228,9 @@ def _mappings(geometries: Geometries, numbers: NDArray[Any]) -> list[tuple[dict[
     parts, owner = shapely.get_parts(geometries, return_index=True)
     solid = shapely.get_type_id(parts) == _POLYGON
     rings, polygon = shapely.get_rings(parts[solid], return_index=True)
-    ends = np.cumsum(shapely.get_num_coordinates(rings)).tolist()
-    x, y = shapely.get_coordinates(rings).T.tolist()
-    vertices = list(zip(x, y, strict=True))
     outlines: list[list[Any]] = [[] for _ in range(int(solid.sum()))]
+    vertices = shapely.get_coordinates(rings).tolist()
+    ends = np.cumsum(shapely.get_num_coordinates(rings)).tolist()
     for start, end, place in zip([0, *ends], ends, polygon.tolist(), strict=False):
         outlines[place].append(vertices[start:end])
     polygons = iter(outlines)

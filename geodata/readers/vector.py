@@ -36,7 +36,8 @@ CACHE_BYTES = 512 * 2**20
 """Layers in memory may take this much together, bytes; the one opened last is kept whatever it takes."""
 
 _GEOMETRY_BYTES = 400  # what a polygon takes beside its coordinates
-_HEAVY = 1000  # vertices from which on cutting a polygon is faster than drawing all of it
+_HEAVY = 1000  # vertices
+_MULTIPOLYGON = 6
 
 
 @dataclass(eq=False, repr=False, slots=True)
@@ -47,6 +48,7 @@ class VectorLayer:
     ----------
     info : VectorInfo
     geometries : (N,) shapely geometries in two dimensions, none of them null or empty
+        A multipolygon of one part is that polygon.
     columns : dict, name -> (N,) array
         ``int``: int64, or objects with None where a value is missing. ``float``: float64, NaN where missing.
         ``bool``: bool, or objects with None. ``str``, ``date`` and ``datetime`` (ISO 8601): text as objects, None
@@ -60,6 +62,7 @@ class VectorLayer:
     columns: dict[str, NDArray[Any]]
     dropped: int = 0
     _tree: shapely.STRtree | None = None
+    _heavy: NDArray[np.bool_] | None = None
     _mended: dict[int, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -82,6 +85,14 @@ class VectorLayer:
                     tree.query(shapely.box(0, 0, 1, 1))
                     self._tree = tree
         return self._tree
+
+    @property
+    def heavy(self) -> NDArray[np.bool_]:
+        """(N,) which polygons have so many vertices that cutting one is faster than drawing all of it."""
+        if self._heavy is None:
+            many = shapely.get_num_coordinates(self.geometries) > _HEAVY
+            self._heavy = many & (shapely.get_dimensions(self.geometries) == 2)
+        return self._heavy
 
     def sound(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.object_], NDArray[np.bool_]]:
         """Return geometries that can be cut: one that crosses itself is mended by the even-odd rule.
@@ -194,11 +205,10 @@ def features_on(layer: VectorLayer, grid: Grid) -> Features:
         raise CRSError(
             f"{layer!r} lies in {crs_text(layer.crs)[:40]} and {grid!r} has no CRS; give the raster its CRS first"
         )
-    outline = shapely.Polygon(grown(grid, MARGIN).corners)
+    outline = _outline(grid)
     if same_crs(layer.crs, grid.crs):
         index = np.sort(layer.tree.query(outline, predicate="intersects"))
-        around = np.array([grown(grid, max(grid.shape) // 2 + MARGIN).bounds])
-        return Features(index, _lighter(layer, index, around))
+        return Features(index, _lighter(layer, index, grid))
     way = Way(layer.crs, grid)
     frames = frame(way, grid)
     if frames is None:
@@ -212,6 +222,13 @@ def features_on(layer: VectorLayer, grid: Grid) -> Features:
     moved, kept = move(geometries, way, grid)
     met = shapely.intersects(outline, moved)
     return Features(index[kept[met]], moved[met])
+
+
+def _outline(grid: Grid) -> shapely.Polygon:
+    """Return the outline of a grid with its margin."""
+    low, right, bottom = -MARGIN, grid.width + MARGIN, grid.height + MARGIN
+    corners = np.array([[low, low], [right, low], [right, bottom], [low, bottom]], dtype=np.float64)
+    return shapely.polygons(grid.xy(corners))
 
 
 def _leaving(geometries: NDArray[np.object_], boxes: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -230,12 +247,13 @@ def _within(layer: VectorLayer, index: NDArray[np.int64], boxes: NDArray[np.floa
     return geometries
 
 
-def _lighter(layer: VectorLayer, index: NDArray[np.int64], box: NDArray[np.float64]) -> NDArray[np.object_]:
+def _lighter(layer: VectorLayer, index: NDArray[np.int64], grid: Grid) -> NDArray[np.object_]:
     """Cut large valid polygons: the same pixels for less work. Lines are left, a cut moves the pixels they take."""
     geometries = layer.geometries[index]
-    heavy = (shapely.get_num_coordinates(geometries) > _HEAVY) & (shapely.get_dimensions(geometries) == 2)
-    heavy = np.flatnonzero(heavy & _leaving(geometries, box))
+    heavy = np.flatnonzero(layer.heavy[index])
     if len(heavy):
+        box = np.array([grown(grid, max(grid.shape) // 2 + MARGIN).bounds])
+        heavy = heavy[_leaving(geometries[heavy], box)]
         sound, whole = layer.sound(index[heavy])
         geometries[heavy[whole]] = shapely.intersection(sound[whole], shapely.box(*box[0]))
     return geometries
@@ -247,9 +265,17 @@ def _load(info: VectorInfo, columns: tuple[str, ...]) -> VectorLayer:
     if not held.any():
         raise ReadError(f"{info.path}, layer {info.layer!r}: none of its {info.count} features has a geometry")
     if held.all():
-        return VectorLayer(info, geometries, values)
+        return VectorLayer(info, _plain(geometries), values)
     kept = {name: column[held] for name, column in values.items()}
-    return VectorLayer(info, geometries[held], kept, int((~held).sum()))
+    return VectorLayer(info, _plain(geometries[held]), kept, int((~held).sum()))
+
+
+def _plain(geometries: NDArray[np.object_]) -> NDArray[np.object_]:
+    """Unwrap multipolygons of one part: files that may hold several wrap all, and each then costs twice the work."""
+    alone = (shapely.get_type_id(geometries) == _MULTIPOLYGON) & (shapely.get_num_geometries(geometries) == 1)
+    out = geometries.copy()
+    out[alone] = shapely.get_geometry(geometries[alone], 0)
+    return out
 
 
 _lock = threading.RLock()

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from rasterio.errors import NotGeoreferencedWarning
 
 from geodata.bands import Bands
+from geodata.errors import CatalogError
 from geodata.grid import Grid
 
 __all__ = ["VALIDITY", "Asset", "Header", "PixelWindow", "Raster", "observed", "quietly", "stored_nodata"]
@@ -55,7 +56,8 @@ def stored_nodata(nodata: float | None, dtype: Any) -> Any:
     if nodata is None or np.isnan(nodata):
         return None
     if kind.kind == "f":
-        return kind.type(nodata)
+        fits = np.isinf(nodata) or abs(nodata) <= float(np.finfo(kind).max)
+        return kind.type(nodata) if fits else None
     info = np.iinfo(kind)
     fits = float(nodata).is_integer() and info.min <= nodata <= info.max
     return kind.type(int(nodata)) if fits else None
@@ -69,7 +71,7 @@ def observed(data: NDArray[Any], validity: str, nodata: float | None, dtype: str
     validity, nodata, dtype : as in `Asset`; ``dtype`` None is that of the data
     """
     valid = np.ones(data.shape[1:], dtype=bool)
-    missing = stored_nodata(nodata, dtype or data.dtype) if validity == "nodata" else None
+    missing = stored_nodata(nodata, dtype or data.dtype) if validity in ("nodata", "mask", "alpha") else None
     if missing is not None:
         valid = (data != data.dtype.type(missing)).all(axis=0)
     if data.dtype.kind == "f" and validity != "all":
@@ -89,6 +91,10 @@ class Raster:
 
     data: NDArray[Any]
     valid: NDArray[np.bool_]
+
+
+_DTYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64")
+_MOST = 65536
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,9 +145,15 @@ class Asset:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Asset:
-        """Take back what `to_dict` gave."""
+        """Take back what `to_dict` gave.
+
+        Raises
+        ------
+        CatalogError, KeyError, TypeError, ValueError
+            If it is anything else.
+        """
         nodata = data["nodata"]
-        return cls(
+        asset = cls(
             href=data["href"],
             bands=Bands.from_dict(data["bands"]),
             indexes=tuple(data["indexes"]),
@@ -150,6 +162,21 @@ class Asset:
             nodata=None if nodata is None else float(nodata),
             validity=data["validity"],
         )
+        asset._check()
+        return asset
+
+    def _check(self) -> None:
+        sound = {
+            "href": isinstance(self.href, str),
+            "indexes": all(type(i) is int and 1 <= i <= _MOST for i in self.indexes)
+            and len(self.indexes) == len(self.bands) > 0,
+            "ratio": type(self.ratio) is int and 1 <= self.ratio <= _MOST,
+            "dtype": self.dtype in _DTYPES,
+            "validity": self.validity in VALIDITY,
+        }
+        wrong = [name for name, good in sound.items() if not good]
+        if wrong:
+            raise CatalogError(f"{wrong[0]} of an asset is {getattr(self, wrong[0])!r}; make the catalog again")
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ def check_length(name: str) -> None:
     Raises
     ------
     ReadError
-        If the file is empty, or shorter than it says.
+        If the file is empty, or shorter than it says; if the table of a shapefile contradicts itself.
     """
     size, suffix = os.path.getsize(name), os.path.splitext(name)[1].lower()
     with open(name, "rb") as file:
@@ -47,11 +47,28 @@ def check_length(name: str) -> None:
     declared = 0
     if suffix == ".shp":
         declared = max(100, 2 * int.from_bytes(head[24:28], "big"))
+        _check_table(os.path.splitext(name)[0] + ".dbf")
     elif suffix == ".gpkg" and head[24:28] == head[92:96]:  # else its writer did not keep the count of pages
         page = int.from_bytes(head[16:18], "big")
         declared = (65536 if page == 1 else page) * int.from_bytes(head[28:32], "big")
     if size < declared:
         raise ReadError(f"{name} is cut short: {size} of {declared} bytes; fetch it again")
+
+
+def _check_table(name: str) -> None:
+    """Compare what the head of a table says of its records with what it says of its fields; readers differ in which they believe."""
+    if not os.path.isfile(name):
+        return
+    with open(name, "rb") as file:
+        head = file.read(65535)
+    start, record = int.from_bytes(head[8:10], "little"), int.from_bytes(head[10:12], "little")
+    fields = head[32:start]
+    said = 1 + sum(fields[i + 16] for i in range(0, len(fields) - 31, 32) if fields[i] != _END)
+    if len(head) < max(32, start) or record != said:
+        raise ReadError(f"{name} is damaged: records of {record} bytes, fields of {said}; fetch it again")
+
+
+_END = 0x0D
 
 
 def deleted(name: str) -> NDArray[np.int64]:
@@ -82,7 +99,12 @@ def undecoded(name: str, features: NDArray[np.int64]) -> NDArray[np.int64]:
     if not len(features) or not is_shapefile(name):
         return features[:0]
     index = np.fromfile(os.path.splitext(name)[0] + ".shx", dtype=">i4", offset=100)[::2]
-    records = np.delete(np.arange(len(index)), deleted(name))[features]
+    gone = deleted(name)
+    records = np.delete(np.arange(len(index)), gone[gone < len(index)])
+    if features[-1] >= len(records):
+        return features  # its index is damaged too
     data = np.memmap(name, dtype=np.uint8, mode="r")
-    kinds = [data[2 * start + 8 : 2 * start + 12].any() for start in index[records].tolist()]
+    # A place outside of the file is no null shape either.
+    starts = [2 * start for start in index[records[features]].tolist()]
+    kinds = [not 100 <= start <= len(data) - 12 or data[start + 8 : start + 12].any() for start in starts]
     return features[np.array(kinds, dtype=np.bool_)]

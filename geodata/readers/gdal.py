@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import rasterio
 from numpy.typing import NDArray
+from rasterio._err import CPLE_BaseError
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from geodata.bands import Band, Bands
-from geodata.crs import as_crs
-from geodata.errors import CRSError, DtypeError, ReadError, StaleCatalogError
+from geodata.crs import CRS, as_crs
+from geodata.errors import CRSError, DtypeError, GeodataError, ReadError, StaleCatalogError
 from geodata.grid import Grid
-from geodata.readers.base import Header, PixelWindow, Raster, observed, stored_nodata
-from geodata.readers.pool import handles, open_raster
+from geodata.readers.base import Header, PixelWindow, Raster, observed, quietly, stored_nodata
+from geodata.readers.pool import handles
+from geodata.readers.room import with_room
 
 __all__ = ["EXTENSIONS", "describe", "read"]
 
@@ -35,48 +39,118 @@ def describe(href: str) -> Header:
     Raises
     ------
     ReadError
-        If it cannot be opened.
+        If it cannot be opened, or holds several images of which none is meant.
     CRSError
-        If it is georeferenced only by ground control points or a sensor model: it has no lattice until it is warped.
+        If it is georeferenced only by ground control points or a sensor model: it has no lattice until it is warped. If
+        its CRS has no place on earth.
     DtypeError
         If its bands differ in dtype or are complex.
     """
-    with open_raster(href) as src:
+    handles.drop(href)
+    return with_room(lambda: _describe(href))
+
+
+def _describe(href: str) -> Header:
+    with handles.take(href) as src, _telling(f"cannot read the header of {href}"):
+        _check_single(src, href)
         dtypes = set(src.dtypes)
         if len(dtypes) > 1 or "complex" in src.dtypes[0]:
             raise DtypeError(
                 f"{href}: bands of dtype {', '.join(sorted(dtypes))}; one real dtype per file is supported"
             )
-        alpha = [i for i, c in enumerate(src.colorinterp, 1) if c == ColorInterp.alpha]
+        alpha = _alpha(src)
         indexes = tuple(i for i in src.indexes if i not in alpha) or tuple(src.indexes)
         bands, named = _bands(src, indexes)
         validity, nodata = _validity(src, indexes, src.dtypes[0])
         return Header(_grid(src, href), bands, indexes, src.dtypes[0], nodata, validity, named)
 
 
-def _grid(src: DatasetReader, href: str) -> Grid:
-    if src.transform.is_identity and (src.gcps[0] or src.rpcs):
-        by = f"{len(src.gcps[0])} ground control points" if src.gcps[0] else "rational polynomial coefficients"
-        raise CRSError(
-            f"{href} is georeferenced only by {by}; warp it to a grid first (gdalwarp), then read the result"
+@contextmanager
+def _telling(what: str) -> Iterator[None]:
+    """Turn what rasterio and GDAL raise into a ReadError."""
+    try:
+        yield
+    except GeodataError:
+        raise
+    except (RasterioError, CPLE_BaseError, OSError, ValueError) as error:
+        raise ReadError(f"{what}: {error.__cause__ or error}") from None
+    except MemoryError:
+        raise ReadError(f"{what}: there is not enough memory; read less at once") from None
+
+
+def _check_single(src: DatasetReader, href: str) -> None:
+    """Refuse a container, and a TIFF whose pages are a stack: all but one of them would be lost without a word."""
+    if not src.count:
+        listed = ", ".join(src.subdatasets[:4]) or "none"
+        raise ReadError(
+            f"{href} holds no bands but {len(src.subdatasets)} datasets ({listed}); write the one you mean as a GeoTIFF "
+            "(gdal_translate)"
         )
-    crs = as_crs(src.crs)
-    if crs is not None and (crs.is_engineering or crs.is_vertical):
-        raise CRSError(f"{href} has the local CRS {crs.name!r}, which has no place on earth; assign a real CRS or none")
-    return Grid(src.shape, src.transform, crs)
+    if src.driver != "GTiff" or href.startswith("GTIFF_DIR:"):
+        return
+    like = src.shape, src.count, src.dtypes
+    for page in src.subdatasets[1:]:
+        with quietly(), rasterio.open(page, driver="GTiff") as other:
+            if (other.shape, other.count, other.dtypes) == like:
+                raise ReadError(
+                    f"{href} is a stack of {len(src.subdatasets)} pages, of which a raster reader sees one; "
+                    f"write each as a file (gdal_translate {page} ...), or all as bands of one file"
+                )
+
+
+def _alpha(src: DatasetReader) -> list[int]:
+    return [i for i, c in enumerate(src.colorinterp, 1) if c == ColorInterp.alpha]
+
+
+def _grid(src: DatasetReader, href: str) -> Grid:
+    if src.transform.is_identity:
+        by = ""
+        if src.gcps[0]:
+            by = f"{len(src.gcps[0])} ground control points"
+        elif src.rpcs:
+            by = "rational polynomial coefficients"
+        elif src.tags(ns="GEOLOCATION"):
+            by = "arrays of longitudes and latitudes"
+        if by:
+            raise CRSError(
+                f"{href} is georeferenced only by {by}; warp it to a grid first (gdalwarp), then read the result"
+            )
+    return Grid(src.shape, src.transform, _horizontal(as_crs(src.crs), href))
+
+
+def _horizontal(crs: CRS | None, href: str) -> CRS | None:
+    """Return the CRS of the lattice: heights are what pixels hold, and their system has no say in where pixels are."""
+    if crs is None:
+        return None
+    if not (crs.is_geographic or crs.is_projected):
+        raise CRSError(
+            f"{href} has the {'geocentric' if crs.is_geocentric else 'local'} CRS {crs.name!r}, in which pixels have "
+            "no place on earth; assign a real CRS or none"
+        )
+    return as_crs(crs.to_2d()) if len(crs.axis_info) == 3 else crs
 
 
 def _validity(src: DatasetReader, indexes: Sequence[int], dtype: str) -> tuple[str, float | None]:
-    flags = [src.mask_flag_enums[i - 1] for i in indexes]
-    nodatas = {repr(src.nodatavals[i - 1]) for i in indexes}
-    nodata = src.nodatavals[indexes[0] - 1] if len(nodatas) == 1 else None
-    if any(MaskFlags.alpha in f for f in flags):
+    # Each of these properties asks GDAL about all bands.
+    every, values = src.mask_flag_enums, src.nodatavals
+    flags = [every[i - 1] for i in indexes]
+    nodatas = {repr(values[i - 1]) for i in indexes}
+    nodata = values[indexes[0] - 1] if len(nodatas) == 1 else None
+    if any(MaskFlags.nodata in f for f in flags) and _inexact(nodata, dtype):
+        return "mask", None  # rasterio says it as a float, which is another number
+    if any(MaskFlags.per_dataset in f and MaskFlags.nodata in f for f in flags):
+        return "mask", None  # only pixels that hold it in all bands are unobserved
+    if len(indexes) < src.count or any(MaskFlags.alpha in f for f in flags):
         return "alpha", nodata
     if any(MaskFlags.per_dataset in f for f in flags) or len(nodatas) > 1:
         return "mask", nodata
     if nodata is not None and not np.isnan(nodata) and stored_nodata(nodata, dtype) is not None:
         return "nodata", float(nodata)
     return ("nan" if dtype.startswith("float") else "all"), nodata
+
+
+def _inexact(nodata: float | None, dtype: str) -> bool:
+    return dtype in ("int64", "uint64") and (nodata is None or abs(nodata) >= 2**53)
 
 
 def _check_unchanged(
@@ -94,7 +168,8 @@ def _check_unchanged(
 
 
 def _bands(src: DatasetReader, indexes: Sequence[int]) -> tuple[Bands, bool]:
-    names = [_UNIT_IN_NAME.sub("", src.descriptions[i - 1] or "").strip() for i in indexes]
+    descriptions, units, scales, offsets = src.descriptions, src.units, src.scales, src.offsets
+    names = [_UNIT_IN_NAME.sub("", descriptions[i - 1] or "").strip() for i in indexes]
     named = all(names) and len(set(names)) == len(names)
     if not named:
         names = [str(i) for i in indexes]
@@ -106,9 +181,9 @@ def _bands(src: DatasetReader, indexes: Sequence[int]) -> tuple[Bands, bool]:
                 name,
                 wavelength=wavelength,
                 fwhm=fwhm,
-                unit=src.units[i - 1] or None,
-                scale=src.scales[i - 1],
-                offset=src.offsets[i - 1],
+                unit=units[i - 1] or None,
+                scale=scales[i - 1],
+                offset=offsets[i - 1],
             )
         )
     return Bands(rows), named
@@ -166,18 +241,32 @@ def read(
     StaleCatalogError
         If the file is not the one that was described: the window lies outside, bands are missing, the dtype differs.
     """
+    return with_room(lambda: _read(href, window, indexes, validity, nodata, dtype, out))
+
+
+def _read(
+    href: str,
+    window: PixelWindow,
+    indexes: Sequence[int],
+    validity: str,
+    nodata: float | None,
+    dtype: str | None,
+    out: NDArray[Any] | None,
+) -> Raster:
     row, col, height, width = window
     where = Window(col, row, width, height)
     with handles.take(href) as src:
         _check_unchanged(src, href, window, indexes, dtype)
-        try:
+        with _telling(f"cannot read {width} x {height} pixels at row {row}, column {col} of {href}"):
+            if src.driver == "VRT":  # it may leave pixels as they are: those of memory that was never written to
+                out = np.empty((len(indexes), height, width), src.dtypes[0]) if out is None else out
+                out[:] = 0 if nodata is None else stored_nodata(nodata, out.dtype) or 0
             data = src.read(list(indexes), window=where, out=out)
+            valid = np.True_
             if validity in ("mask", "alpha"):
-                valid = src.read_masks(list(indexes), window=where).all(axis=0)
-            else:
-                valid = np.True_
-        except (RasterioError, OSError) as error:
-            raise ReadError(
-                f"cannot read {width} x {height} pixels at row {row}, column {col} of {href}: {error}"
-            ) from None
+                masks = np.zeros((len(indexes), height, width), np.uint8)
+                valid = src.read_masks(list(indexes), window=where, out=masks).all(axis=0)
+                # GDAL's mask leaves alpha out beside nodata, or if it is a float.
+                for alpha in set(_alpha(src)) - set(indexes):
+                    valid &= src.read(alpha, window=where) != 0
     return Raster(data, valid & observed(data, validity, nodata, dtype))

@@ -6,8 +6,7 @@ import importlib.util
 import math
 import os
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -15,16 +14,16 @@ from typing import Any
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from shapely.errors import ShapelyError
 
 from geodata.crs import CRS, as_crs
-from geodata.errors import CRSError, GeodataError, NoFilesError, ReadError
+from geodata.errors import CRSError, ReadError
 from geodata.grid import Bounds
-from geodata.readers.damage import check_length, deleted, undecoded
+from geodata.readers.damage import deleted, undecoded
+from geodata.readers.gate import passing
+from geodata.readers.opening import Path, layer_names, locate, opened, readable_in_bulk, telling
+from geodata.readers.room import with_room
 
 __all__ = ["KINDS", "Path", "VectorInfo", "describe_layer", "label_codes", "list_layers", "read_layer"]
-
-Path = str | os.PathLike[str]
 
 KINDS = ("int", "float", "bool", "str", "date", "datetime")
 """Types of attributes that can be read."""
@@ -70,7 +69,7 @@ def list_layers(path: Path) -> tuple[str, ...]:
     NoFilesError, ReadError
         If the file does not exist, or cannot be opened as vector data.
     """
-    return _names(_locate(path)[0])
+    return layer_names(locate(path)[0])
 
 
 def describe_layer(path: Path, layer: str | None = None) -> VectorInfo:
@@ -90,8 +89,13 @@ def describe_layer(path: Path, layer: str | None = None) -> VectorInfo:
     ReadError
         If it cannot be read, is cut short, holds no features, or holds several layers and none was named.
     """
-    name, size, mtime = _locate(path)
-    with _opened(name, _choose(name, layer)) as source:
+    return with_room(lambda: _describe(path, layer))
+
+
+def _describe(path: Path, layer: str | None) -> VectorInfo:
+    name, size, mtime = locate(path)
+    with passing(), opened(name, _choose(name, layer)) as source:
+        locate(path, source.name)  # only now it is known which table is read
         try:
             count = len(source)
         except TypeError:  # a text format that does not state it
@@ -155,9 +159,15 @@ def read_layer(
     """
     for column in columns:
         _check_column(info, column)
-    name = _locate(info.path)[0]
-    read = _read_pyogrio if _pyogrio_is_here() else _read_fiona
-    with _telling(name):
+    return with_room(lambda: _read(info, columns, geometry))
+
+
+def _read(
+    info: VectorInfo, columns: Sequence[str], geometry: bool
+) -> tuple[NDArray[np.object_], dict[str, NDArray[Any]]]:
+    name = locate(info.path, info.layer)[0]
+    read = _read_pyogrio if _pyogrio_is_here() and readable_in_bulk(name) else _read_fiona
+    with passing(), telling(name):
         shapes, lists, count = read(name, info, columns, geometry)
     expected = info.count - len(deleted(name))
     if count != expected:
@@ -182,7 +192,7 @@ def _read_fiona(name: str, info: VectorInfo, columns: Sequence[str], geometry: b
     from shapely.geometry import shape
 
     shapes, rows = list[Any](), list[list[Any]]()
-    with _opened(name, info.layer, include_fields=list(columns), ignore_geometry=not geometry) as source:
+    with opened(name, info.layer, include_fields=list(columns), ignore_geometry=not geometry) as source:
         for feature in source:
             values, outline = feature.properties, feature.geometry if geometry else None
             rows.append([values[c] for c in columns])
@@ -248,65 +258,10 @@ def _check_geometries(name: str, info: VectorInfo, geometries: NDArray[np.object
         raise ReadError(f"{where}: {len(wild)} features, first {wild[0]}, have coordinates that are not finite")
 
 
-def _locate(path: Path) -> tuple[str, int, float]:
-    """Return the name that GDAL takes, the size in bytes and the time of the last change."""
-    name = os.fspath(path)
-    if "://" in name or name.startswith("/vsi"):
-        return name, 0, 0.0
-    try:
-        stat = os.stat(name)
-        if not os.path.isdir(name):
-            check_length(name)
-    except FileNotFoundError:
-        raise NoFilesError(f"{name} does not exist; check the path of the vector file") from None
-    except ReadError:
-        raise
-    except OSError as error:
-        raise ReadError(f"cannot read {name}: {error}") from None
-    return ("/vsizip/" + name if name.lower().endswith(".zip") else name), stat.st_size, stat.st_mtime
-
-
-@contextmanager
-def _telling(name: str) -> Iterator[None]:
-    """Turn what the libraries raise into a ReadError that names the file and gives GDAL's own reason."""
-    from fiona._err import CPLE_BaseError
-
-    try:
-        yield
-    except GeodataError:
-        raise
-    except (CPLE_BaseError, ShapelyError, ValueError, RuntimeError, OSError) as error:
-        raise ReadError(f"cannot read {name} as vector data: {error.__cause__ or error}") from None
-
-
-@contextmanager
-def _opened(name: str, layer: str | None, **only: Any) -> Iterator[Any]:
-    import fiona
-    from fiona.errors import DriverError
-
-    with _telling(name):
-        plain = {"layer": layer, "allow_unsupported_drivers": True}
-        try:
-            source = fiona.open(name, **plain, **only)
-        except DriverError:
-            if not only:
-                raise
-            source = fiona.open(name, **plain)  # some formats cannot leave fields out
-        with source:
-            yield source
-
-
-def _names(name: str) -> tuple[str, ...]:
-    import fiona
-
-    with _telling(name):
-        return tuple(fiona.listlayers(name))
-
-
 def _choose(name: str, layer: str | None) -> str | None:
     if layer is None and name.lower().endswith(_ONE_LAYER):
         return None  # listing them would parse a text file once more
-    names = _names(name)
+    names = layer_names(name)
     listed = ", ".join(names) or "none"
     if layer is not None:
         if layer not in names:
@@ -320,7 +275,7 @@ def _choose(name: str, layer: str | None) -> str | None:
 
 
 def _geometry_type(name: str, layer: str) -> str:
-    with _opened(name, layer) as source:
+    with opened(name, layer) as source:
         return str(source.schema["geometry"])
 
 

@@ -6,7 +6,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import rasterio
 from rasterio.errors import RasterioError
@@ -14,6 +14,9 @@ from rasterio.io import DatasetReader
 
 from geodata.errors import ReadError
 from geodata.readers.base import quietly
+from geodata.readers.gate import alone, passing
+from geodata.readers.room import check_room, gives_way, most_files
+from geodata.readers.vrt import open_admitted
 
 __all__ = ["HandlePool", "handles", "open_raster"]
 
@@ -24,14 +27,32 @@ def open_raster(href: str) -> DatasetReader:
     Raises
     ------
     ReadError
-        If the file is missing, empty, truncated in its header, or of no format that GDAL knows.
+        If the file is missing, empty, truncated in its header, of no format that GDAL knows, or if it would read files
+        outside of its folder; see `geodata.readers.guard`. If there are no file handles left.
     """
     try:
-        with quietly():
-            return rasterio.open(href)
-    except (RasterioError, OSError) as error:
+        with passing(), quietly():
+            src = open_admitted(href)
+    except ReadError:
+        raise
+    except (RasterioError, OSError, ValueError) as error:
         hint = " (the file is empty)" if os.path.isfile(href) and os.path.getsize(href) == 0 else ""
         raise ReadError(f"cannot open {href}{hint}: {error}") from None
+    try:
+        check_room(href)
+    except ReadError:
+        src.close()
+        raise
+    return src
+
+
+_USUAL = 128
+_USUAL_SOURCES = 100  # of GDAL
+
+
+def _few_sources() -> rasterio.Env:
+    """Keep the files that VRTs are made of, which stay open as well, within what the process may have."""
+    return rasterio.Env.from_defaults(GDAL_MAX_DATASET_POOL_SIZE=max(2, min(_USUAL_SOURCES, most_files() // 4)))
 
 
 Stamp = tuple[str, int, int, int]
@@ -41,9 +62,74 @@ Stamp = tuple[str, int, int, int]
 def _stamp(href: str) -> Stamp:
     try:
         stat = os.stat(href)
-    except OSError:
+    except (OSError, ValueError):
         return href, 0, 0, 0  # a URL, or a file that is gone: opening it will say so
     return href, stat.st_ino, stat.st_mtime_ns, stat.st_size
+
+
+def _process() -> tuple[int, int]:
+    """What no other process has: numbers of processes are used again."""
+    return os.getpid(), _forks
+
+
+_forks = 0
+
+
+def _count_fork() -> None:
+    global _forks
+    _forks += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_count_fork)
+
+
+class _Idle:
+    """Handles of one process that nobody reads now, the longest unused first."""
+
+    __slots__ = ("by_file", "count", "lock")
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.by_file: OrderedDict[Stamp, list[DatasetReader]] = OrderedDict()
+        self.count = 0
+
+    def take(self, stamp: Stamp) -> DatasetReader | None:
+        with self.lock:
+            waiting = self.by_file.get(stamp)
+            if not waiting:
+                return None
+            self.count -= 1
+            handle = waiting.pop()
+            if not waiting:
+                del self.by_file[stamp]
+        return handle
+
+    def give_back(self, stamp: Stamp, handle: DatasetReader) -> None:
+        with self.lock:
+            self.by_file.setdefault(stamp, []).append(handle)
+            self.by_file.move_to_end(stamp)
+            self.count += 1
+
+    def surplus(self, limit: int) -> list[DatasetReader]:
+        """Remove and return handles beyond a limit."""
+        out: list[DatasetReader] = []
+        with self.lock:
+            while self.count > limit:
+                oldest, waiting = next(iter(self.by_file.items()))
+                out.append(waiting.pop(0))
+                self.count -= 1
+                if not waiting:
+                    del self.by_file[oldest]
+        return out
+
+    def of_file(self, href: str) -> list[DatasetReader]:
+        """Remove and return the handles of a file."""
+        with self.lock:
+            found = [self.by_file.pop(stamp) for stamp in list(self.by_file) if stamp[0] == href]
+            out = [handle for waiting in found for handle in waiting]
+            self.count -= len(out)
+        return out
 
 
 class HandlePool:
@@ -55,74 +141,82 @@ class HandlePool:
 
     Parameters
     ----------
-    limit : int, >= 1
-        Idle handles kept open.
+    limit : int >= 1, or None
+        Idle handles kept open. None keeps 128, or a quarter of the files that the process may have open if that is less.
     """
 
-    def __init__(self, limit: int = 128) -> None:
+    def __init__(self, limit: int | None = None) -> None:
         self.limit = limit
-        self._lock = threading.Lock()
-        self._pid = os.getpid()
-        self._idle: OrderedDict[Stamp, list[DatasetReader]] = OrderedDict()
-        self._count = 0
-        self._inherited: list[object] = []
+        self._by_process: dict[tuple[int, int], _Idle] = {}
+
+    @property
+    def _idle(self) -> _Idle:
+        # No lock: one that a thread of the parent held at the fork would never be free again.
+        return self._by_process.get(_process()) or self._by_process.setdefault(_process(), _Idle())
 
     @contextmanager
     def take(self, href: str) -> Iterator[DatasetReader]:
-        """Lend a handle; it comes back at the end of the block, or is closed if the block failed."""
-        self._leave_parent()
-        stamp = _stamp(href)
-        with self._lock:
-            waiting = self._idle.get(stamp)
-            handle = waiting.pop() if waiting else None
-            if handle is not None:
-                self._count -= 1
-                if not waiting:
-                    del self._idle[stamp]
-        if handle is None:
-            handle = open_raster(href)
+        """Lend a handle; it comes back at the end of the block, or is closed if the block failed.
+
+        The process is not forked meanwhile.
+
+        Raises
+        ------
+        ReadError
+            If the file cannot be opened. If no file handles were left at the end of the block: masks may be missing.
+        """
+        driver = ""
         try:
-            yield handle
+            with passing():
+                stamp = _stamp(href)
+                handle = self._idle.take(stamp) or open_raster(href)
+                driver = handle.driver
+                try:
+                    with _few_sources() if driver == "VRT" else nullcontext():
+                        yield handle
+                    check_room(href)
+                except BaseException:
+                    handle.close()
+                    raise
+                self._idle.give_back(stamp, handle)
+                self._close(self._idle.surplus(self._most()))
         except BaseException:
-            handle.close()
+            if driver == "VRT":
+                self._forget()
             raise
-        self._give_back(stamp, handle)
 
-    def _give_back(self, stamp: Stamp, handle: DatasetReader) -> None:
-        surplus: list[DatasetReader] = []
-        with self._lock:
-            self._idle.setdefault(stamp, []).append(handle)
-            self._idle.move_to_end(stamp)
-            self._count += 1
-            while self._count > self.limit:
-                oldest, waiting = next(iter(self._idle.items()))
-                surplus.append(waiting.pop(0))
-                self._count -= 1
-                if not waiting:
-                    del self._idle[oldest]
-        for old in surplus:
-            old.close()
+    def _most(self) -> int:
+        return min(_USUAL, most_files() // 4) if self.limit is None else self.limit
 
-    def _leave_parent(self) -> None:
-        if self._pid != os.getpid():
-            self._lock = threading.Lock()
-            self._inherited.append(self._idle)
-            self._idle = OrderedDict()
-            self._count = 0
-            self._pid = os.getpid()
+    def _forget(self) -> None:
+        """Close what is idle while nothing is read.
+
+        GDAL keeps a list of the files that VRTs are made of, and drops it with the last VRT. A file in it that could not be
+        opened once counts as empty from then on, without an error, even for another VRT.
+        """
+        with alone():
+            self._close(self._idle.surplus(0))
+
+    def drop(self, href: str) -> None:
+        """Close the idle handles of a file: what stands beside it may have changed since they were opened."""
+        with passing():
+            self._close(self._idle.of_file(href))
 
     def clear(self) -> None:
         """Close every idle handle of this process."""
-        self._leave_parent()
-        with self._lock:
-            idle, self._idle, self._count = self._idle, OrderedDict(), 0
-        for waiting in idle.values():
-            for handle in waiting:
-                handle.close()
+        with passing():
+            self._close(self._idle.surplus(0))
+
+    @staticmethod
+    def _close(handles: list[DatasetReader]) -> None:
+        for handle in handles:
+            handle.close()
 
     def __len__(self) -> int:
-        return self._count if self._pid == os.getpid() else 0
+        return self._idle.count
 
 
 handles = HandlePool()
 """The pool of this process."""
+
+gives_way(handles.clear)

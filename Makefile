@@ -9,6 +9,9 @@ endif
 # Test processes; e.g. `make test WORKERS=4`. ARGS goes to pytest: `make test ARGS="-k grid -x"`.
 WORKERS = 2
 ARGS =
+# The environment of the library that `make bench` compares with, and a Python of 3.12 or newer to make it.
+PEER = .venv-peer
+PEER_PYTHON = python3.12
 # A folder of your own files for `make demo`; without it the demo writes a look-alike archive.
 DATA =
 
@@ -25,7 +28,7 @@ PYTEST = $(IN_TESTS) -m pytest
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all lint format types imports docs check bench-catalog bench-import public-api constraints
+.PHONY: help demo test test-all lint format types imports docs check bench bench-peer public-api constraints
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,11 +61,18 @@ docs: $(VENV)/.extra-test $(VENV)/.package ## Run every example in README.md, do
 
 check: lint types imports test ## All that CI runs
 
-bench-catalog: $(VENV)/.extra-test $(VENV)/.package ## Measure catalogs of 500,000 rows and sparse samplers
-	$(IN_TESTS) ../benchmarks/catalog.py
+# Writes archives of 7 GB into bench-data/ the first time. `make bench ARGS="--quick --only C"` takes a look and writes nothing.
+bench: $(VENV)/.extra-test $(VENV)/.package ## Measure this library and its peer side by side; writes docs/benchmarks.md
+	@test -x $(PEER)/bin/python || { echo "the peer's environment is missing: make bench-peer (gigabytes)"; exit 1; }
+	$(BIN)/python benchmarks/run.py --peer $(PEER)/bin/python $(ARGS)
 
-bench-import: $(VENV)/.extra-test $(VENV)/.package ## Measure what `import geodata` costs beyond torch
-	$(IN_TESTS) ../benchmarks/import_time.py
+# Downloads gigabytes: its torch is built for GPUs, and brings their libraries.
+bench-peer: $(PEER)/.made ## Make the environment of the library that `make bench` compares with
+
+$(PEER)/.made:
+	$(PEER_PYTHON) -m venv $(PEER)
+	$(PEER)/bin/python -m pip install -q torch==2.13.0 torchgeo==0.10.1
+	@touch $@
 
 public-api: $(VENV)/.extra-test $(VENV)/.package ## Write tests/public_api.txt anew after a deliberate change
 	$(IN_TESTS) test_public_api.py --write

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,14 @@ from numpy.typing import NDArray
 
 from geodata.bands import Band, Bands
 from geodata.catalog import Catalog
-from geodata.errors import BandsError, CRSError, DtypeError, GridError
+from geodata.errors import BandsError, DtypeError, GridError
 from geodata.grid import Grid
 from geodata.query import Window
 from geodata.readers.base import Asset, PixelWindow, Raster
+from geodata.readers.enlarge import enlarge
+from geodata.readers.overviews import averages, read_average
 from geodata.readers.raster import read
-from geodata.readers.resample import RESAMPLING, enlarge, pixel_ratio, source_windows, touching, warp
+from geodata.readers.warp import RESAMPLING, warp
 
 __all__ = ["Assembly", "Part", "by_resolution", "parts_of", "rebased"]
 
@@ -47,7 +50,7 @@ class Assembly:
     parts : the assets that deliver them
     ratio : int
         Side of an image pixel in pixels of the items' reference grid; above 1 only for native resolutions.
-    resampling : one of `geodata.readers.resample.RESAMPLING`
+    resampling : one of `geodata.readers.warp.RESAMPLING`
     dtype : numpy dtype of the image
     fill : what unobserved pixels hold
 
@@ -229,24 +232,23 @@ class Assembly:
         (top, left, height, width), lead = self._file_window(catalog, row, limits, limits, asset.ratio)
         whole = catalog.grid(row, (-lead[0], -lead[1], height * asset.ratio, width * asset.ratio))
         source = whole.coarser(asset.ratio)
-        if source.crs is None or target.crs is None:
-            raise CRSError(
-                "pixels without a CRS cannot be brought onto another grid; read them by item or pixel window"
-            )
+
+        def fetch(window: PixelWindow, level: int | None) -> Raster:
+            r, c, h, w = window
+            if level is not None:
+                return read_average(href, level, window, asset.indexes, asset.dtype)
+            return _read(asset, href, (top + r, left + c, h, w))
+
+        levels = None
+        if asset.validity == "all":
+            levels = partial(averages, href, source.shape)
+        direct = part.run and np.can_cast(asset.dtype, image.dtype, "safe")
+        channels: Any = slice(part.channels[0], part.channels[-1] + 1) if part.run else list(part.channels)
+        out = image[channels] if direct else np.empty((len(part.channels), *target.shape), dtype=asset.dtype)
         own_nodata = asset.nodata if asset.validity == "nodata" else None
-        observed = np.zeros_like(seen)
-        ratio = pixel_ratio(source, target)
-        for r, c, h, w in source_windows(source, target, self.resampling, ratio):
-            raster = _read(asset, href, (top + r, left + c, h, w))
-            window = source.window(r, c, h, w)
-            if inside is not None:
-                raster.valid[:] &= touching(window, inside)
-            warped = warp(raster, window, target, self.resampling, nodata=own_nodata, ratio=ratio)
-            values = self._cast(warped, href)
-            fresh = warped.valid & ~observed
-            for k, channel in enumerate(part.channels):
-                image[channel][fresh] = values[k][fresh]
-            observed |= fresh
+        observed = warp(fetch, source, target, self.resampling, out, nodata=own_nodata, inside=inside, levels=levels)
+        if not direct:
+            image[channels] = self._cast(Raster(out, observed), href)
         seen &= observed
 
     def _cast(self, raster: Raster, href: str) -> NDArray[Any]:

@@ -18,7 +18,7 @@ from pyproj import Transformer
 
 import geodata as gd
 from geodata.datasets import RasterDataset
-from geodata.readers.resample import RESAMPLING
+from geodata.readers.warp import RESAMPLING
 
 BANDS = r"(?P<item>\w+)_(?P<band>B\w+)\.tif$"
 RATIOS = {"B02": 1, "B05": 2, "B01": 6}

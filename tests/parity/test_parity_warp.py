@@ -1,13 +1,13 @@
 """Real files read on other grids, against rasterio's WarpedVRT and against positions computed by pyproj.
 
-Tolerance. GDAL interpolates coordinates along each row of a target and is wrong by up to 0.125 source pixels (0.08 at most in
-the files here); two targets of unequal extent are wrong by unequal amounts. So on the same grid:
+Tolerance. GDAL is asked for exact coordinates; those of the library are interpolated with an error of at most 0.125 source
+pixels (about 0.002 where it is measured). So on the same grid:
 
 * valid is equal but for one pixel in 10,000, at an edge;
 * nearest is equal, but where the exact position lies within 0.125 pixels of the edge of a source pixel (below 1 % of the
   pixels, none in most files);
-* interpolated values are equal to half a unit of an integer (the oracle does not round) or 1e-6 of the range in at least
-  90 % of the pixels, and to 0.5 % of the range in all.
+* interpolated values are equal to half a unit of an integer (the oracle does not round) and 0.1 % of the range in at least
+  90 % of the pixels, and 1 % of the range in all.
 
 A target pixel larger than the source's needs a wider kernel. GDAL guesses its width anew for every block, so a pixel's
 value would depend on what is read around it; here it is a property of the two grids (XSCALE, YSCALE).
@@ -33,6 +33,8 @@ import geodata as gd
 from geodata.datasets import RasterDataset
 
 TOLERANCE_PX = 0.125
+EXACT = 1e-4
+"""Pixels by which GDAL's coordinates may be wrong in the oracle."""
 
 FILES = {
     "AST_L1T_SWIR_utm13n_6band.tif": "EPSG:5070",
@@ -134,7 +136,10 @@ def _warped_band(src: Any, band: np.ndarray, target: gd.Grid, how: str, extras: 
     with MemoryFile() as file:
         with file.open(driver="GTiff", crs=src.crs, transform=src.transform, **profile) as dst:
             dst.write(band, 1)
-        with file.open() as dst, WarpedVRT(dst, crs=target.crs, resampling=Resampling[how], **place, **extras) as vrt:
+        with (
+            file.open() as dst,
+            WarpedVRT(dst, crs=target.crs, resampling=Resampling[how], tolerance=EXACT, **place, **extras) as vrt,
+        ):
             out: np.ndarray = vrt.read(1)
             return out
 
@@ -163,8 +168,8 @@ def compare(path: Path, target: gd.Grid, how: str) -> None:
         assert not wrong.any() or edge[wrong].max() <= TOLERANCE_PX
         assert wrong.sum() <= 0.01 * valid.sum()
     else:
-        assert (difference[valid] <= rounding + 1e-6 * span).mean() >= 0.9
-        assert difference[valid].max() <= rounding + 0.005 * span
+        assert (difference[valid] <= rounding + 0.001 * span).mean() >= 0.9
+        assert difference[valid].max() <= rounding + 0.01 * span
 
 
 @pytest.mark.parametrize(("how", "factor"), [("nearest", 0.9), ("bilinear", 1.3)])
@@ -181,7 +186,8 @@ def test_in_another_crs(realdata: Path, name: str, factor: float, how: str) -> N
     compare(path, elsewhere(path, FILES[name], factor), how)
 
 
-@pytest.mark.parametrize("how", ["cubic", "cubic_spline", "lanczos", "average", "mode"])
+# Not the mode: GDAL counts pixels, here they weigh by their area (readers/test_warp.py has the plain loop).
+@pytest.mark.parametrize("how", ["cubic", "cubic_spline", "lanczos", "average"])
 def test_every_other_resampling(realdata: Path, how: str) -> None:
     path = realdata / "rasters" / "everest_landsat7_RGB_utm45n.tif"
     compare(path, elsewhere(path, "EPSG:4326", 1.4), how)

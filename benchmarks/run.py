@@ -16,6 +16,7 @@ import platform
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +74,14 @@ def measurements(lines: list[Reading | Counting]) -> list[list[tuple[str, str]]]
     return list(groups.values())
 
 
-def run_rounds(groups: list[list[tuple[str, str]]], pythons: dict[str, str], rounds: int, quick: bool) -> list[dict]:
-    """Measure every group ``rounds`` times."""
+def run_rounds(
+    groups: list[list[tuple[str, str]]],
+    pythons: dict[str, str],
+    rounds: int,
+    quick: bool,
+    keep: Callable[[list[dict]], None],
+) -> list[dict]:
+    """Measure every group ``rounds`` times; ``keep`` gets what there is after each group."""
     samples = {line.name: str(max(32, line.samples // 4)) for line in READINGS} if quick else {}
     runs = []
     for group in groups:
@@ -86,6 +93,7 @@ def run_rounds(groups: list[list[tuple[str, str]]], pythons: dict[str, str], rou
                 runs.append(found)
                 shown = found.get("failed") or found.get("skipped") or f"{found['cpu']:.4g} {found.get('unit', '')}"
                 print(f"{turn + 1}/{rounds}  {name:<18} {side:<6} {shown}", flush=True)
+        keep(runs)
     return runs
 
 
@@ -154,22 +162,31 @@ def main() -> None:
     if found := call(options.peer, str(HERE / "peer.py"), "draw").get("failed"):
         sys.exit(f"{options.peer} cannot draw the boxes: {found}; `make bench-peer` makes the peer's environment")
     rounds = 1 if options.quick else options.rounds
-    runs = run_rounds(measurements(lines), pythons, rounds, options.quick)
     whole = not (options.quick or options.only)
-    results = {
+    results: dict[str, Any] = {
         "command": f"make bench (python benchmarks/run.py --rounds {rounds})",
         "date": dt.date.today().isoformat(),
         "rounds": rounds,
         "machine": machine(),
         "versions": versions(pythons),
         "data": json.loads((data.DATA / "manifest.json").read_text()),
-        "runs": [{k: v for k, v in run.items() if v not in ([], None)} for run in runs],
-        "apart": {} if options.quick else differences(lines, runs, pythons),
-        "profiles": {} if options.quick else profiles(lines, runs, sys.executable),
+        "apart": {},
+        "profiles": {},
     }
+
+    def keep(runs: list[dict]) -> None:
+        results["runs"] = [{k: v for k, v in run.items() if v not in ([], None)} for run in runs]
+        results["machine"]["load"] = max(results["machine"].get("load", 0.0), round(os.getloadavg()[0], 1))
+        if whole:  # a run of hours that is cut off leaves what it measured: --report writes the page of it
+            RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+
+    runs = run_rounds(measurements(lines), pythons, rounds, options.quick, keep)
+    if not options.quick:
+        results["apart"] = differences(lines, runs, pythons)
+        results["profiles"] = profiles(lines, runs, sys.executable)
     if whole:
         results["memory"] = call(sys.executable, str(HERE / "ours.py"), "memory")
-        RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+        keep(runs)
         report.write(results)
     else:
         print("\n" + report.page(results, lines))

@@ -255,7 +255,7 @@ def test_ten_thousand_items_through_gdal_under_a_low_limit(tmp_path):
     assert (found["items"], found["wrong"], found["idle"]) == (10_000, 0, 16)
 
 
-@pytest.mark.parametrize("plain", ["0", "1"])
+@pytest.mark.parametrize("plain", [pytest.param("0", marks=pytest.mark.slow), "1"])
 def test_items_of_twelve_files_and_a_folder_of_layers(tmp_path, plain):
     found = run(tmp_path, LAYERS, GEODATA_TIFF=plain)
     assert (found["items"], found["wrong"]) == (120, 0)

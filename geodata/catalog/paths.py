@@ -159,11 +159,19 @@ def check_root(root: str, path: str) -> None:
         known = root.startswith(URL_SCHEMES) or re.match(ARCHIVES, root) is not None
     else:
         known = re.search(r"(^|/)\.\.(/|$)|\\|^[A-Za-z]:|^//", root) is None
-    if not known or "\0" in root:
+    if not known or "\0" in root or not _is_name(root):
         raise CatalogError(
-            f"{path} says that its files lie below {root[:200]!r}, which is no folder, archive or URL that it may name; "
+            f"{path} says that its files lie below {root[:200]!a}, which is no folder, archive or URL that it may name; "
             "make the catalog again"
         )
+
+
+def _is_name(text: str) -> bool:
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:  # half of a character
+        return False
+    return True
 
 
 def resolve(root: str, href: str) -> str:

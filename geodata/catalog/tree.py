@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from rtree.index import Index, Property
 
 from geodata.catalog.footprint import lonlat_parts
+from geodata.readers.gate import passing
 
 __all__ = ["Tree"]
 
@@ -68,7 +69,7 @@ class Tree:
             return np.empty(0, dtype=np.int64)
         found: list[int] = []
         parts = _plain_parts(boxes.tolist())
-        with _lock:
+        with passing(), _lock:
             for west, south, east, north in parts:
                 box = (west, south, east, north) if span is not None else (west, south, start, east, north, end)
                 found.extend(self._index.intersection(box))

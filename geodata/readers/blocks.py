@@ -35,7 +35,10 @@ LEAST = 1 << 16
 STREAM, OBJECTS = 96 << 10, 1 << 10
 """Bytes of a stream that is not at its end, and of the objects of a block."""
 
-DEFAULT_MEGABYTES = 256
+SHARE = 0.05
+"""Of the machine's memory: what GDAL takes for its own cache, which these blocks stand in for."""
+
+LEAST_MEGABYTES = 256
 
 
 class Undecodable(Exception):  # noqa: N818  (never leaves the reader: GDAL is asked instead)
@@ -138,8 +141,8 @@ def inflated(raw: Any, size: int, compression: int) -> bytes | bytearray:
     Undecodable
         If it is damaged, or of another size.
     """
-    if compression == LZW and len(raw) > 1 and raw[0] == 0 and raw[1] & 1:
-        raise Undecodable("LZW of the oldest kind, whose bits run the other way")
+    if compression == LZW:
+        _check_lzw(raw)
     decode = _DECODERS[compression]
     try:
         found: bytes | bytearray = decode(raw, out=size)
@@ -148,6 +151,17 @@ def inflated(raw: Any, size: int, compression: int) -> bytes | bytearray:
     if len(found) != size:
         raise Undecodable(f"{len(found)} of {size} bytes")
     return found
+
+
+def _check_lzw(raw: Any) -> None:
+    if len(raw) > 1 and raw[0] == 0 and raw[1] & 1:
+        raise Undecodable("LZW of the oldest kind, whose bits run the other way")
+    # The decoder takes a code that is cut off for a whole one. Behind the last, 257, is nothing but zeros: up to a byte, and
+    # one more from some writers.
+    tail = int.from_bytes(raw[-4:], "big")
+    lowest = tail & -tail
+    if not (0 < lowest < 1 << 16 and tail // lowest & 0x1FF == 257):
+        raise Undecodable("LZW without an end")
 
 
 _DECODERS = {
@@ -247,10 +261,18 @@ def _renew() -> None:
 os.register_at_fork(after_in_child=_renew)
 
 
+def _memory() -> int:
+    """Return the bytes of the machine's memory, 0 where that cannot be asked."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return 0
+
+
 def _limit() -> int:
     text = os.environ.get("GEODATA_CACHEMAX", "")
     if not text:
-        return DEFAULT_MEGABYTES << 20
+        return max(LEAST_MEGABYTES << 20, int(_memory() * SHARE))
     if not text.isdecimal():
         raise ReadError(f"GEODATA_CACHEMAX={text!r} must be a whole number of megabytes, for example 256")
     return int(text) << 20

@@ -96,8 +96,8 @@ def kernel(
 def area(raster: Raster, corners: Positions, how: str, nodata: float | None, out: NDArray[Any]) -> NDArray[np.bool_]:
     """Fill ``out`` with the mean or the most frequent value under each pixel, observed pixels weighed by area.
 
-    A pixel is taken for the upright box with its middle and area. Where its sides are turned against those of the source by
-    an angle, up to half the tangent of its area is taken from beside it instead: 3 % at 3 degrees, 17 % at 45.
+    A pixel is taken for the upright box with its middle and area. Where its sides are turned against those of the source,
+    some of that area is beside it: 2.5 % at 3 degrees, 17 % at 45.
 
     Parameters
     ----------

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
+from struct import Struct
 from threading import Lock
 from typing import Any
 
@@ -18,7 +20,7 @@ from geodata.grid import Grid
 from geodata.readers.base import Header
 from geodata.readers.files import LocalFile, unsettled
 from geodata.readers.gdal import describe as describe_by_gdal
-from geodata.readers.tags import DOUBLE, WHOLE, Tags, read_tags
+from geodata.readers.tags import DOUBLE, HEAD, WHOLE, Tags, read_tags
 
 __all__ = ["describe"]
 
@@ -28,6 +30,8 @@ SCALE, TIEPOINT, MATRIX, GEO_KEYS = 33550, 33922, 34264, 34735
 
 _OWN = {WIDTH, HEIGHT, ROWS_PER_STRIP, DATE, *BLOCKS, SCALE, TIEPOINT, MATRIX}
 """Tags in which files of one kind differ."""
+
+_NUMBERS = (HEIGHT, WIDTH, SCALE, TIEPOINT, MATRIX)
 
 POINT_KEY, IS_POINT = 1025, 2
 
@@ -52,6 +56,77 @@ class _Kind:
 
     header: Header | None
 
+
+Words = tuple[bytes, tuple[int, int], tuple[float, ...]]
+"""What a file says of itself: its kind, its shape, its transform."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """A header whose bytes are known but for the numbers in which files of one kind differ.
+
+    Headers that one program wrote in one go agree byte for byte outside of those, and need not be taken apart again.
+
+    Parameters
+    ----------
+    mark : the kind
+    size : bytes compared
+    mask, text : int
+        Which of their bits are compared, and with what: one long number each.
+    numbers : tag -> (format of `struct`, first byte)
+    tables : (first byte of the place of a table of blocks, bytes of the table)
+    point : whether coordinates are those of pixel centres
+    """
+
+    mark: bytes
+    size: int
+    mask: int
+    text: int
+    numbers: dict[int, tuple[Struct, int]]
+    tables: tuple[tuple[int, int], ...]
+    point: bool
+
+    @classmethod
+    def of(cls, tags: Tags, mark: bytes, head: bytes) -> _Form | None:
+        """Return the form of a header, None if it is a large one, or does not lie wholly in the first bytes."""
+        start, end = tags.directory
+        same, differ, numbers, tables = [(0, 8), (start, end)], [], {}, []
+        for tag, (entry, value) in tags.places.items():
+            kind, count, raw = tags.entries[tag]
+            place, pointer = (value, value + len(raw)), (entry + 8, entry + 12)
+            if tag not in _OWN or tag == ROWS_PER_STRIP:
+                same.append(place)
+            elif tag in BLOCKS:
+                differ.append(pointer)
+                if value != entry + 8:
+                    tables.append((entry + 8, len(raw)))
+            else:
+                differ.append(place)
+            if tag in _NUMBERS:
+                numbers[tag] = Struct(f"<{count}{(WHOLE | DOUBLE)[kind]}"), value
+        size = max(b for _, b in same + differ)
+        if tags.others or tags.big or tags.order != "<" or size > len(head):
+            return None
+        mask = bytearray(size)
+        for bit, places in ((b"\xff", same), (b"\0", differ)):
+            for a, b in places:
+                mask[a:b] = bit * (b - a)
+        bits = int.from_bytes(mask, "little")
+        text = int.from_bytes(head[:size], "little") & bits
+        return cls(mark, size, bits, text, numbers, tuple(tables), _is_point(tags))
+
+    def read(self, head: bytes, size: int) -> Words | None:
+        """Return what another file of this form says, given its first bytes and its size; None if it is of another form."""
+        if len(head) < self.size or int.from_bytes(head[: self.size], "little") & self.mask != self.text:
+            return None
+        if any(int.from_bytes(head[at : at + 4], "little") + n > size for at, n in self.tables):
+            return None
+        values = {tag: form.unpack_from(head, at) for tag, (form, at) in self.numbers.items()}
+        return _words(self.mark, values, point=self.point)
+
+
+_form: _Form | None = None
+"""The form of the last header that was taken apart."""
 
 _kinds: dict[bytes, _Kind] = {}
 _folders: dict[str, tuple[tuple[int, ...], frozenset[str]]] = {}
@@ -92,8 +167,9 @@ def describe(href: str) -> Header:
     return Header(grid, h.bands, h.indexes, h.dtype, h.nodata, h.validity, h.named)
 
 
-def _own_words(href: str) -> tuple[bytes, tuple[int, int], tuple[float, ...]] | None:
+def _own_words(href: str) -> Words | None:
     """Return the kind of a file, its shape and its transform; None if it is not one to be told by its tags."""
+    global _form
     if not href.lower().endswith((".tif", ".tiff")) or _has_sidecar(href):
         return None
     try:
@@ -101,27 +177,36 @@ def _own_words(href: str) -> tuple[bytes, tuple[int, int], tuple[float, ...]] | 
     except (OSError, ValueError):
         return None
     try:
-        tags = read_tags(file, pixels=False)
+        head, form = file.bring(HEAD), _form
+        found = None if form is None else form.read(head, file.size)
+        tags = read_tags(file, pixels=False) if found is None else None
     except OSError:
         return None
     finally:
         file.close()
     if tags is None or set(tags.others) - {OVERVIEW}:
-        return None
-    height, width, rows = tags.number(HEIGHT, 0), tags.number(WIDTH, 0), tags.number(ROWS_PER_STRIP, 1)
-    transform = _transform(tags)
+        return found
+    # Sizes of blocks are not asked for here, but must be such that GDAL takes the file.
+    rows = tags.number(ROWS_PER_STRIP, 1)
     tables = {tags.entries[tag][0] for tag in BLOCKS if tag in tags.entries} <= WHOLE.keys()
-    if (
-        transform is None
-        or not tables
-        or not rows
-        or rows >= 2**32
-        or not height
-        or not width
-        or max(height, width) >= 2**31
-    ):
+    values = {
+        tag: tags.numbers(tag, WHOLE if tag in (HEIGHT, WIDTH) else DOUBLE) for tag in _NUMBERS if tag in tags.entries
+    }
+    if not tables or not rows or rows >= 2**32 or None in values.values():
         return None
-    return _mark(tags), (height, width), transform
+    found = _words(_mark(tags), values, point=_is_point(tags))
+    if found is not None:
+        _form = _Form.of(tags, found[0], head)
+    return found
+
+
+def _words(mark: bytes, values: Mapping[int, Any], *, point: bool) -> Words | None:
+    height, width = values.get(HEIGHT, ()), values.get(WIDTH, ())
+    transform = _transform(values, point=point)
+    if transform is None or len(height) != 1 or len(width) != 1:
+        return None
+    shape = int(height[0]), int(width[0])
+    return (mark, shape, transform) if min(shape) >= 1 and max(shape) < 2**31 else None
 
 
 def _mark(tags: Tags) -> bytes:
@@ -137,20 +222,19 @@ def _mark(tags: Tags) -> bytes:
     return hashlib.blake2b(repr(said).encode() + b"".join(values), digest_size=16).digest()
 
 
-def _transform(tags: Tags) -> tuple[float, ...] | None:
+def _transform(values: Mapping[int, Any], *, point: bool) -> tuple[float, ...] | None:
     """Return the six numbers of the transform as GDAL computes them, None for another kind of georeference."""
-    scale, tie, matrix = (tags.numbers(tag, DOUBLE) for tag in (SCALE, TIEPOINT, MATRIX))
-    there = [tag in tags.entries for tag in (SCALE, TIEPOINT, MATRIX)]
-    if there == [True, True, False] and scale is not None and tie is not None:
+    scale, tie, matrix = (values.get(tag) for tag in (SCALE, TIEPOINT, MATRIX))
+    if scale is not None and tie is not None and matrix is None:
         if len(scale) != 3 or len(tie) != 6 or not (scale[0] > 0 and scale[1] > 0):
             return None
         a, e = scale[0], -scale[1]
         numbers = (a, 0.0, tie[3] - tie[0] * a, 0.0, e, tie[4] - tie[1] * e)
-    elif there == [False, False, True] and matrix is not None and len(matrix) == 16:
+    elif scale is None and tie is None and matrix is not None and len(matrix) == 16:
         numbers = (matrix[0], matrix[1], matrix[3], matrix[4], matrix[5], matrix[7])
     else:
         return None
-    if _is_point(tags):
+    if point:
         a, b, c, d, e, f = numbers
         numbers = (a, b, c - (a * 0.5 + b * 0.5), d, e, f - (d * 0.5 + e * 0.5))
     return None if numbers[0] * numbers[4] == numbers[1] * numbers[3] else numbers
@@ -168,7 +252,7 @@ def _has_sidecar(href: str) -> bool:
     try:
         names = _names(folder or ".")
         if names is not None:
-            return not names.isdisjoint((first + end).lower() for first, end in ends)
+            return bool(names) and not names.isdisjoint((first + end).lower() for first, end in ends)
         spelled = {n for first, end in ends for n in (first + end, first + end.upper(), (first + end).upper())}
         return any(os.path.exists(os.path.join(folder, n)) for n in spelled)
     except (OSError, ValueError):
@@ -176,7 +260,7 @@ def _has_sidecar(href: str) -> bool:
 
 
 def _names(folder: str) -> frozenset[str] | None:
-    """Return the names in a folder, lower case; None while the folder is being written."""
+    """Return the names in a folder that may be sidecars, lower case; None while the folder is being written."""
     found = os.stat(folder)
     stamp = found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns
     known = _folders.get(folder)
@@ -184,7 +268,8 @@ def _names(folder: str) -> frozenset[str] | None:
         return known[1]
     if unsettled(found, RECENT):
         return None
-    names = frozenset(n.lower() for n in os.listdir(folder))
+    ends = SIDECARS + SIDECARS_OF_STEM
+    names = frozenset(n for n in map(str.lower, os.listdir(folder)) if n.endswith(ends))
     if len(_folders) >= MOST_KINDS:
         _folders.clear()
     _folders[folder] = stamp, names

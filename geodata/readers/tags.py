@@ -9,7 +9,7 @@ from typing import Any
 
 from geodata.readers.files import LocalFile
 
-__all__ = ["Tags", "read_tags"]
+__all__ = ["DOUBLE", "HEAD", "WHOLE", "Tags", "read_tags"]
 
 HEAD = 4096
 """Bytes read at once; most headers lie within them."""
@@ -42,14 +42,19 @@ class Tags:
     ----------
     order : {"<", ">"}, byte order
     entries : tag -> (type, count, value bytes)
+    places : tag -> where in the file its entry of the directory and its value begin
+    directory : first byte of the directory, and the byte after it
+    big : bool, BigTIFF
     others : subfile types of the images after the first: bit 0 an overview, bit 2 a mask
     """
 
-    __slots__ = ("entries", "order", "others")
+    __slots__ = ("big", "directory", "entries", "order", "others", "places")
 
-    def __init__(self, order: str) -> None:
-        self.order = order
+    def __init__(self, order: str, *, big: bool) -> None:
+        self.order, self.big = order, big
         self.entries: dict[int, tuple[int, int, bytes]] = {}
+        self.places: dict[int, tuple[int, int]] = {}
+        self.directory = 0, 0
         self.others: tuple[int, ...] = ()
 
     def numbers(self, tag: int, codes: dict[int, str] = WHOLE) -> Any:
@@ -99,7 +104,7 @@ def read_tags(file: LocalFile, *, pixels: bool = True) -> Tags | None:
         (start,) = struct.unpack_from(order + "I", head, 4)
     else:
         return None
-    tags = Tags(order)
+    tags = Tags(order, big=big)
     following = _directory(file, tags, start, big)
     if following is None:
         return None
@@ -145,7 +150,9 @@ def _directory(file: LocalFile, tags: Tags, start: int, big: bool) -> int | None
     last = total = 0
     most = min(LONGEST, file.size)
     inline, code = (8, "Q") if big else (4, "I")
-    for tag, kind, count, value in found:
+    first, each = (start + 8, 20) if big else (start + 2, 12)
+    tags.directory = start, first + each * len(found) + inline
+    for entry, (tag, kind, count, value) in enumerate(found):
         size = _SIZES.get(kind, 0) * count
         total += size
         # Readers differ in which of two equal tags they believe, and in whether they mind the order. Values that
@@ -155,12 +162,14 @@ def _directory(file: LocalFile, tags: Tags, start: int, big: bool) -> int | None
         last = tag
         if size <= inline:
             tags.entries[tag] = kind, count, value[:size]
+            tags.places[tag] = first + entry * each, first + (entry + 1) * each - inline
             continue
         (offset,) = struct.unpack(tags.order + code, value)
         raw = file.at(offset, size)
         if raw is None:
             return None
         tags.entries[tag] = kind, count, raw
+        tags.places[tag] = first + entry * each, offset
     return int(following)
 
 

@@ -11,6 +11,8 @@ import rasterio
 
 from geodata.errors import GeodataError, ReadError
 from geodata.readers import guard
+from geodata.readers.files import LocalFile
+from geodata.readers.tags import read_tags
 
 __all__ = ["admit", "is_vrt", "open_admitted"]
 
@@ -22,6 +24,9 @@ DEEPEST = 8
 
 MOST = 1_000_000
 """Files that a VRT is made of, each counted as often as it is read: nesting multiplies them."""
+
+_METADATA = 42112
+"""The tag of a TIFF that holds GDAL's own words, in XML."""
 
 _REFERENCES = frozenset(("sourcefilename", "sourcedataset"))
 
@@ -105,6 +110,9 @@ def _open_sidecars(path: str, depth: int) -> None:
 def _files(state: State, depth: int) -> int:
     """Return how many files a raster is made of, after a look at each."""
     path, size = state[0], state[-1]
+    if _is_alone(path):
+        _open_sidecars(path, depth)
+        return 1
     if not is_vrt(guard.head_of(path)):
         open_admitted(path, depth).close()
         return 1
@@ -121,6 +129,24 @@ def _files(state: State, depth: int) -> int:
     with rasterio.open(path, driver="VRT") as src:
         guard.check_opened(src, path, "VRT")
     return total
+
+
+def _is_alone(path: str) -> bool:
+    """Whether the tags of a TIFF show that it names no overviews elsewhere, so that GDAL need not open it."""
+    if os.path.exists(f"{path}.aux.xml"):
+        return False
+    try:
+        file = LocalFile(path)
+        try:
+            tags = read_tags(file, pixels=False)
+        finally:
+            file.close()
+    except (OSError, ValueError):
+        return False
+    if tags is None:
+        return False
+    said = tags.entries.get(_METADATA, (0, 0, b""))[2].lower()
+    return b"overview" not in said and b"&" not in said
 
 
 def _references(path: str) -> Counter[tuple[str, bool]]:

@@ -133,7 +133,7 @@ def odd_column(n: int, rng: random.Random) -> pa.Array:
     )
 
 
-@pytest.mark.parametrize("n", [200, pytest.param(10_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n", [200, pytest.param(5000, marks=pytest.mark.slow)])
 def test_broken_catalogs(workers, tmp_path, n):
     whole = seed(tmp_path)
     for start in range(0, n, 500):

@@ -99,7 +99,7 @@ SLOW = pytest.mark.slow
 @pytest.mark.parametrize(
     ("driver", "n"),
     [("GeoJSON", 120), ("FlatGeobuf", 200), ("GPKG", 80)]
-    + [pytest.param(driver, 4000, marks=SLOW) for driver in ("GeoJSON", "FlatGeobuf", "GPKG")],
+    + [pytest.param(driver, 2000, marks=SLOW) for driver in ("GeoJSON", "FlatGeobuf", "GPKG")],
 )
 def test_broken_layers(workers, tmp_path, driver, n):
     scratch, folder = tmp_path / "scratch", tmp_path / "cases"
@@ -116,7 +116,7 @@ def test_broken_layers(workers, tmp_path, driver, n):
         assert said[""] and said["ReadError"]
 
 
-@pytest.mark.parametrize("n", [200, pytest.param(4000, marks=SLOW)])
+@pytest.mark.parametrize("n", [200, pytest.param(2000, marks=SLOW)])
 def test_broken_shapefiles(workers, tmp_path, n):
     write_layer(tmp_path / "scratch" / "layer.shp", "ESRI Shapefile")
     parts = {end: (tmp_path / "scratch" / f"layer{end}").read_bytes() for end in ENDS}

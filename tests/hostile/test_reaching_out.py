@@ -308,6 +308,20 @@ def test_overviews_that_are_another_file(place, where):
         describe(str(path))
 
 
+@pytest.mark.parametrize("where", ["tag", ".aux.xml"])
+def test_overviews_of_a_source_that_are_another_file(place, where):
+    said = {"OVERVIEW_FILE": str(place.parent / "half.tif")}
+    (place / "x.vrt").write_text(mosaic("a.tif"))
+    if where == "tag":
+        with rasterio.open(place / "a.tif", "r+") as dst:
+            dst.update_tags(ns="OVERVIEWS", **said)
+    else:
+        text = f'<Metadata domain="OVERVIEWS"><MDI key="OVERVIEW_FILE">{said["OVERVIEW_FILE"]}</MDI></Metadata>'
+        (place / "a.tif.aux.xml").write_text(f"<PAMDataset>{text}</PAMDataset>")
+    with pytest.raises(ReadError, match=r"a\.tif refers to '.*half\.tif', outside of its folder"):
+        describe(str(place / "x.vrt"))
+
+
 def test_overviews_in_the_folder(place):
     write_tif(place / "half.tif", np.full((1, 16, 16), 50, np.uint8))
     with rasterio.open(place / "a.tif", "r+") as dst:
@@ -493,7 +507,7 @@ def rewritten(path: Path, **about: object) -> Path:
 @pytest.mark.parametrize(
     "root",
     ["..", "../inside", "a/../..", "vrt://x", "WMS:http://127.0.0.1:9/?", "<VRTDataset>://", "file:///etc", "/vsistdin/", "/vsimem/x",
-     "/vsisubfile/0,/etc", "a\0b", "//server/x", "C:/x", "a\\..\\.."],
+     "/vsisubfile/0,/etc", "a\0b", "//server/x", "C:/x", "a\\..\\..", "\ud800"],
 )  # fmt: skip
 def test_roots_that_are_no_folder(place, root):
     path = Catalog.scan(place / "a.tif").save(place / "c.parquet")

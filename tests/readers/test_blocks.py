@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 from hypothesis import given
@@ -162,6 +164,21 @@ def test_lzw_of_the_oldest_kind_is_left_to_gdal() -> None:
             inflated(bits.to_bytes(13, "little"), len(data), 5)
 
 
+def test_lzw_that_is_cut_off_within_its_last_code() -> None:
+    """The decoder would make up the bits that are missing."""
+    made_up = 0
+    for seed in range(40):
+        data = noise((300 + seed,), "u1", seed).tobytes()
+        raw = packed(data, 5)
+        assert bytes(inflated(raw, len(data), 5)) == data
+        for end in range(len(raw) - 6, len(raw)):
+            with contextlib.suppress(Undecodable):
+                assert bytes(inflated(raw[:end], len(data), 5)) == data
+            found = imagecodecs.lzw_decode(raw[:end], out=len(data))
+            made_up += len(found) == len(data) and bytes(found) != data
+    assert made_up
+
+
 def test_views_of_bytes_are_decoded_too() -> None:
     data = noise((100,)).tobytes()
     for compression in CODECS:
@@ -232,7 +249,7 @@ def test_a_block_says_all_that_it_takes(tmp_path: Path) -> None:
 
 
 def test_the_limit_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for text, wanted in (("", blocks.DEFAULT_MEGABYTES << 20), ("1", 1 << 20), ("0", 0)):
+    for text, wanted in (("1", 1 << 20), ("0", 0)):
         monkeypatch.setenv("GEODATA_CACHEMAX", text)
         assert blocks._limit() == wanted
     for text in ("5%", "-1", "1.5", "64MB"):
@@ -369,3 +386,12 @@ def test_a_fork_while_threads_hold_every_lock(tmp_path: Path) -> None:
         [sys.executable, "-c", FORK, *names], capture_output=True, text=True, timeout=120, check=False
     )
     assert ended.returncode == 0, (ended.returncode, ended.stderr[-2000:])
+
+
+@pytest.mark.skipif(not Path("/proc/meminfo").exists(), reason="the memory of the machine is read from /proc")
+def test_the_limit_is_a_share_of_memory_unless_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GEODATA_CACHEMAX", raising=False)
+    kilobytes = int(Path("/proc/meminfo").read_text().split("MemTotal:")[1].split()[0])
+    assert blocks._limit() == pytest.approx(max(256 << 20, 0.05 * 1024 * kilobytes), rel=0.02)
+    monkeypatch.setattr(blocks, "_memory", lambda: 1 << 30)
+    assert blocks._limit() == 256 << 20

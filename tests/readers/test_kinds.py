@@ -29,6 +29,7 @@ IMAGE = np.random.default_rng(0).integers(0, 99, (2, 24, 30)).astype(np.uint16)
 @pytest.fixture(autouse=True)
 def _afresh() -> None:
     kinds._kinds.clear()
+    kinds._form = None
     kinds._folders.clear()
 
 

@@ -82,6 +82,19 @@ def test_a_handle_that_failed_is_closed_and_not_kept(files):
         pass
 
 
+def test_a_file_can_be_dropped(files):
+    pool = HandlePool()
+    with pool.take(files[0]) as one, pool.take(files[0]) as two, pool.take(files[1]) as other:
+        pass
+    pool.drop(files[0])
+    assert one.closed and two.closed and not other.closed and len(pool) == 1
+    pool.drop(files[0])
+    with pool.take(files[0]) as three:
+        assert three not in (one, two)
+    pool.clear()
+    assert other.closed and three.closed and len(pool) == 0
+
+
 def test_a_file_written_anew_gets_a_new_handle(files):
     pool = HandlePool()
     with pool.take(files[0]) as src:
@@ -132,8 +145,13 @@ def test_a_forked_child_starts_empty_and_leaves_the_parents_handles_alone(files,
         import os
         from geodata.readers.pool import HandlePool
         pool = HandlePool()
+        real, os.getpid = os.getpid, lambda: {os.getpid()}
         with pool.take({files[1]!r}) as src:
             parent = src
+        os.getpid = real
+        with pool.take({files[1]!r}) as src:
+            other = src
+        assert other is not parent
         child = os.fork()
         if child == 0:
             assert len(pool) == 0
@@ -141,10 +159,13 @@ def test_a_forked_child_starts_empty_and_leaves_the_parents_handles_alone(files,
                 assert src is not parent and (src.read() == 1).all()
             pool.clear()
             assert len(pool) == 0 and not parent.closed
+            os.getpid = lambda: {os.getpid()}  # of an ancestor that is gone: numbers of processes are used again
+            with pool.take({files[1]!r}) as src:
+                assert src is not parent and (src.read() == 1).all()
             os._exit(7)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
         with pool.take({files[1]!r}) as src:
-            assert src is parent and (src.read() == 1).all()
+            assert src is other and (src.read() == 1).all()
         """
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)

@@ -19,7 +19,12 @@ def run(folder: Path, seed: int, count: int) -> Counter[str]:
     folder.mkdir()
     command = [sys.executable, str(PROGRAM), str(folder), str(seed), "0", str(count)]
     # A handle of GDAL keeps what it read of a file; the pages of other threads would count towards the limit.
-    environment = os.environ | {"GDAL_CACHEMAX": "64", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    environment = os.environ | {
+        "PYTHONPATH": str(PROGRAM.parent),
+        "GDAL_CACHEMAX": "64",
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+    }
     ended = subprocess.run(command, capture_output=True, check=False, env=environment)
     said = ended.stderr.decode(errors="replace")
     where = folder / "case"

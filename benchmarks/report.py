@@ -114,7 +114,7 @@ CPU time is that of the process, user and system; it varies less than wall time 
 all bytes of all batches, images and masks, is the same on both sides. The bare reader is rasterio with open handles, or a memory map where tiles are not compressed: no index,
 no validity, no dates.
 
-| machine | {cpu}, {cores} cores, {memory_gib} GiB, {system} |
+| machine | {cpu}, {cores} cores, {memory_gib} GiB, {system}; load average up to {load} while it ran |
 |---|---|
 | this library | {ours_versions} |
 | peer | {peer_versions} |

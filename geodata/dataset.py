@@ -24,7 +24,7 @@ from geodata.interval import Interval
 from geodata.place import bounds_in, common_crs, grid_of_slices, grid_over
 from geodata.query import Query
 from geodata.sample import Sample
-from geodata.spot import Buffers, Slots, Spot
+from geodata.spot import Buffers, Slots, Spot, room
 
 __all__ = ["Dataset"]
 
@@ -104,18 +104,14 @@ class Dataset(torch.utils.data.Dataset[Sample], ABC):
         shared = len(queries) > 1 and all(s == slots[0] for s in slots)
         whole: Buffers = {}
         if shared:
-            whole = {k: np.empty((len(queries), *shape), dtype=dtype) for k, (shape, dtype) in slots[0].items()}
+            whole = {k: room((len(queries), *shape), dtype) for k, (shape, dtype) in slots[0].items()}
         tensors = {k: torch.from_numpy(v).unbind() for k, v in whole.items()}
         draws = torch.tensor([(q.epoch, q.index) for q in queries]).unbind()
         samples: list[Any] = [None] * len(queries)
         # Neighbours in a file are read one after the other: what is decoded for one serves the next.
         for i in sorted(range(len(spots)), key=lambda i: spots[i].place):
             spot = spots[i]
-            out = (
-                {k: v[i] for k, v in whole.items()}
-                if shared
-                else {k: np.empty(s, dtype=d) for k, (s, d) in slots[i].items()}
-            )
+            out = {k: v[i] for k, v in whole.items()} if shared else {k: room(s, d) for k, (s, d) in slots[i].items()}
             rest = self._fill(spot, out) if spot.row is not None else self._fill_found(spot, out)
             sample: dict[str, Any] = {k: tensors[k][i] if shared else torch.from_numpy(v) for k, v in out.items()}
             samples[i] = sample | rest | {"query": queries[i], "draw": draws[i]}

@@ -2,21 +2,42 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
+from geodata.errors import GridError
 from geodata.grid import Grid
 from geodata.interval import Interval
 from geodata.query import Window
 
-__all__ = ["Buffers", "Slots", "Spot"]
+__all__ = ["Buffers", "Slots", "Spot", "room"]
 
 Slots = dict[str, tuple[tuple[int, ...], Any]]
 """Key -> shape and numpy dtype of what one sample holds."""
 
 Buffers = dict[str, NDArray[Any]]
 """Key -> array to fill in place."""
+
+
+def room(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+    """Return an array that is not filled yet.
+
+    Raises
+    ------
+    GridError
+        If the machine's memory does not hold it.
+    """
+    try:
+        return np.empty(shape, dtype)
+    except (MemoryError, ValueError):
+        size = math.prod(shape) * np.dtype(dtype).itemsize / 2**30
+        raise GridError(
+            f"an array of {' x '.join(map(str, shape))} {np.dtype(dtype).name} takes {size:.4g} GiB, more than there is; "
+            "read windows (a sampler, ds.tile) or a coarser grid"
+        ) from None
 
 
 class Spot:

@@ -953,3 +953,13 @@ def test_a_dataset_says_what_it_is(tmp_path):
     with tempfile.TemporaryDirectory(dir=tmp_path) as folder:
         text = repr(RasterDataset(write_tif(Path(folder) / "a.tif")))
     assert "RasterDataset(" in text and "1 items" in text and "image" in text
+
+
+def test_an_item_that_no_memory_holds_is_refused(tmp_path):
+    (tmp_path / "a.vrt").write_text(
+        '<VRTDataset rasterXSize="2147483647" rasterYSize="2147483647"><SRS>EPSG:32633</SRS>'
+        "<GeoTransform>5e5,10,0,5.6e6,0,-10</GeoTransform>"
+        '<VRTRasterBand dataType="Byte" band="1"/></VRTDataset>'
+    )
+    with pytest.raises(GridError, match=r"1 x 2147483647 x 2147483647 uint8 takes 4.295e\+09 GiB"):
+        RasterDataset(tmp_path / "a.vrt", dtype=None)[0]

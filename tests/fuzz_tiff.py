@@ -355,17 +355,16 @@ def main(folder: Path, seed: int, first: int, count: int, *, go_on: bool) -> Non
     gdal.read = reads = Spy(gdal.read)  # type: ignore[assignment]
     kinds.describe_by_gdal = headers = Spy(gdal.describe)
     for i, base in enumerate(good):
-        path = folder / f"good{i}.tif"
-        path.write_bytes(base.data)
-        kinds.describe(str(path))
-        path.unlink()
+        (folder / f"good{i}.tif").write_bytes(base.data)
+    path = folder / "case.tif"
     path.touch()
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + ROOM,) * 2)
     ends: Counter[str] = Counter()
     for case in range(first, first + count):
         rng = np.random.default_rng((seed, case))
-        base = good[int(rng.integers(len(good)))]
+        number = int(rng.integers(len(good)))
+        base = good[number]
         path.unlink()
         path = folder / f"case{case}.tif"  # never the name of another: GDAL's handles are remembered by name and time
         path.write_bytes(damaged(base, rng))
@@ -373,6 +372,7 @@ def main(folder: Path, seed: int, first: int, count: int, *, go_on: bool) -> Non
         faulthandler.dump_traceback_later(LONGEST, exit=True)
         try:
             ends[check_read(str(path), base, rng, reads)] += 1
+            raster.describe(str(folder / f"good{number}.tif"))  # the one that an example is taken from
             ends[check_header(str(path), headers)] += 1
         except Exception as error:  # noqa: BLE001  (whatever it is, it is no error of the library)
             said = str(error) if isinstance(error, WrongAnswerError) else traceback.format_exc()

@@ -12,6 +12,7 @@ import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from struct import Struct
 from threading import Lock
 from typing import Any
@@ -105,7 +106,10 @@ class _Form:
             if tag in _NUMBERS:
                 numbers[tag] = Struct(f"<{count}{(WHOLE | DOUBLE)[kind]}"), value
         size = max(b for _, b in same + differ)
-        if tags.others or tags.big or tags.order != "<" or size > len(head):
+        apart = sorted([(0, 8), (start, end), *(p for p in same[2:] + differ if not start <= p[0] < end)])
+        # Values that lie upon each other cannot be told apart in those that are compared and those that are not.
+        upon = any(one[1] > other[0] for one, other in pairwise(apart))
+        if tags.others or tags.big or tags.order != "<" or size > len(head) or upon:
             return None
         mask = bytearray(size)
         for bit, places in ((b"\xff", same), (b"\0", differ)):

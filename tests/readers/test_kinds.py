@@ -378,6 +378,112 @@ def test_links_are_described_where_they_stand(tmp_path: Path) -> None:
     assert like_gdal(tmp_path / "links" / "a.tif")[0].validity == "nodata"
 
 
+# ---------------------------------------------------------------------- headers of one form
+
+
+def test_headers_that_agree_byte_for_byte_are_not_taken_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All but what files of a kind may differ in: anything else that differs is seen."""
+    good = tiff(IMAGE, tags=GEO | {42113: (2, "12345"), 306: (2, "2020:01:01 00:00:00")})
+    (tmp_path / "a.tif").write_bytes(good)
+    like_gdal(tmp_path / "a.tif")
+    assert kinds._form is not None
+    taken: list[int] = []
+    read_tags = kinds.read_tags
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        taken.append(1)
+        return read_tags(*args, **kwargs)
+
+    monkeypatch.setattr(kinds, "read_tags", counted)
+    same = {
+        "scale": (33550, "<d", 20.0),
+        "place": (33922, "<d", 7.0),
+        "width": (256, "<I", 29),
+        "date": (306, "<B", 50),
+    }
+    for name, (tag, form, value) in same.items():
+        path = tmp_path / f"{name}.tif"
+        path.write_bytes(patched(good, tag, form, value))
+        like_gdal(path)
+    assert not taken
+    for at in range(kinds._form.size):
+        data = bytearray(good)
+        data[at] ^= 1 << at % 8
+        path = tmp_path / f"{at}.tif"
+        path.write_bytes(data)
+        try:
+            wanted = text(gdal.describe(str(path)))
+        except GeodataError:
+            with pytest.raises(GeodataError):
+                raster.describe(str(path))
+        else:
+            assert text(raster.describe(str(path))) == wanted, at
+        path.unlink()
+        raster.describe(str(tmp_path / "a.tif"))
+    assert taken
+
+
+def entry_of(data: bytes, tag: int) -> int:
+    """Return where the entry of a tag begins."""
+    (start,) = struct.unpack_from("<I", data, 4)
+    (count,) = struct.unpack_from("<H", data, start)
+    places = [start + 2 + 12 * i for i in range(count)]
+    return next(at for at in places if struct.unpack_from("<H", data, at) == (tag,))
+
+
+def patched(data: bytes, tag: int, form: str, value: float, at: int = 0) -> bytes:
+    """Set a number among the values of a tag."""
+    found = bytearray(data)
+    entry = entry_of(data, tag)
+    kind, count = struct.unpack_from("<HI", data, entry + 2)
+    place = entry + 8
+    if {2: 1, 3: 2, 4: 4, 12: 8}[kind] * count > 4:
+        (place,) = struct.unpack_from("<I", data, place)
+    struct.pack_into(form, found, place + at, value)
+    return bytes(found)
+
+
+@pytest.mark.parametrize("own", [306, 33550, 33922])
+def test_values_that_lie_upon_each_other_make_no_form(tmp_path: Path, own: int) -> None:
+    """What may differ must not hide what may not: here a nodata value lies in a date, a scale or a place."""
+    values = struct.pack("<6d", 10, 10, 10, 500000, 5600000, 0)
+    good = bytearray(tiff(IMAGE, tags=GEO | {42113: (2, "12345"), 306: (2, "2020:01:01 00:00:00")}))
+    (hidden,) = struct.unpack_from("<I", good, entry_of(good, 42113) + 8)
+    place = len(good)
+    good += values + bytes(64)
+    if own == 306:
+        struct.pack_into("<II", good, entry_of(good, own) + 4, 8, hidden)
+    else:
+        struct.pack_into("<I", good, entry_of(good, own) + 8, place)
+        struct.pack_into("<I", good, entry_of(good, 42113) + 8, place + 16)
+        hidden = place + 16
+        good[hidden : hidden + 6] = b"12345\0"
+    for name, nodata in (("a", b"12345"), ("b", b"99999"), ("c", b"12345"), ("d", b"1\0\0\0\0")):
+        good[hidden : hidden + 5] = nodata
+        (tmp_path / f"{name}.tif").write_bytes(good)
+    headers = like_gdal(*(tmp_path / f"{name}.tif" for name in "abcd"))
+    assert len({h.nodata for h in headers}) == 3 and headers[0].nodata == headers[2].nodata
+
+
+def test_a_table_of_blocks_beyond_the_end_is_seen_in_headers_of_one_form(tmp_path: Path) -> None:
+    """The place of a table may differ, but it must be in the file."""
+    good = tiff(IMAGE, rows=4, tags=GEO)
+    entry = entry_of(good, 273)
+    (tmp_path / "a.tif").write_bytes(good)
+    like_gdal(tmp_path / "a.tif")
+    assert kinds._form is not None and kinds._form.tables
+    for i, place in enumerate((len(good), len(good) - 4, 2**31, 2**32 - 1)):
+        data = bytearray(good)
+        struct.pack_into("<I", data, entry + 8, place)
+        path = tmp_path / f"{i}.tif"
+        path.write_bytes(data)
+        before = kinds._form
+        assert before is not None and before.read(bytes(data)[:4096], len(data)) is None
+        with contextlib.suppress(GeodataError):
+            like_gdal(path)
+        raster.describe(str(tmp_path / "a.tif"))
+
+
 # ---------------------------------------------------------------------- change
 
 

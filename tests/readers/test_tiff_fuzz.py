@@ -40,8 +40,8 @@ def check_shares(ends: Counter[str], count: int) -> None:
     assert sum(ends[end] for end in ("equal", "bold", "aside", "error")) == count
     assert sum(n for end, n in ends.items() if end.startswith("header")) == count
     shares = {end: n / count for end, n in ends.items()}
-    assert shares["equal"] > 0.12 and shares["aside"] > 0.12 and shares["error"] > 0.12, shares
-    assert shares["header told"] > 0.1 and shares["header aside"] > 0.1 and shares["header error"] > 0.1, shares
+    for end in ("equal", "aside", "error", "header told", "header aside", "header error"):
+        assert shares.get(end, 0) > 0.15, shares
 
 
 def test_two_thousand_damaged_headers(tmp_path: Path) -> None:

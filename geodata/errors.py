@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 __all__ = [
+    "ArchiveError",
     "BandsError",
     "CRSError",
     "CatalogError",
+    "ChecksumError",
+    "DownloadError",
     "DtypeError",
     "GeodataError",
     "GridError",
@@ -66,6 +69,21 @@ class ReadError(GeodataError, OSError):
 
     def __str__(self) -> str:
         return str(self.args[0]) if self.args else ""
+
+
+class DownloadError(GeodataError, OSError):
+    """A published file could not be had: no address, no answer, no room, or a source that contradicts itself."""
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""
+
+
+class ChecksumError(DownloadError):
+    """A file is not the one that was published."""
+
+
+class ArchiveError(GeodataError, ValueError):
+    """An archive that is damaged, too large, or not safe to extract."""
 
 
 class DtypeError(GeodataError, TypeError):

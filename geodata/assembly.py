@@ -3,41 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from geodata.bands import Band, Bands
+from geodata.bands import Bands
 from geodata.catalog import Catalog
-from geodata.errors import BandsError, DtypeError, GridError
+from geodata.errors import DtypeError, GridError, ReadError
 from geodata.grid import Grid
+from geodata.parts import Part
 from geodata.query import Window
 from geodata.readers.base import Asset, PixelWindow, Raster
+from geodata.readers.door import Place, read
 from geodata.readers.enlarge import enlarge
 from geodata.readers.overviews import averages, read_average
-from geodata.readers.raster import read
 from geodata.readers.warp import RESAMPLING, warp
 
-__all__ = ["Assembly", "Part", "by_resolution", "parts_of", "rebased"]
+__all__ = ["Assembly"]
 
 Block = tuple[int, int, int, int]
 """First row, first column, end row, end column on an item's reference lattice; the ends are excluded."""
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One asset of an image: its bands go to these channels."""
-
-    asset: Asset
-    channels: tuple[int, ...]
-
-    @property
-    def run(self) -> bool:
-        """Whether the channels are consecutive, so that a file can be read straight into them."""
-        return self.channels == tuple(range(self.channels[0], self.channels[0] + len(self.channels)))
 
 
 @dataclass(frozen=True)
@@ -109,15 +97,15 @@ class Assembly:
         present = self._present(catalog, row)
         if present is None:
             seen[:] = False
-        for part, href in present or []:
-            self._read_part(catalog, row, part, href, block, limits, image[(slice(None), *within)], seen)
+        for part, place in present or []:
+            self._read_part(catalog, row, part, place, block, limits, image[(slice(None), *within)], seen)
         if not valid.all():
             np.copyto(image, self.fill, where=~valid, casting="unsafe")
 
-    def _present(self, catalog: Catalog, row: int) -> list[tuple[Part, str]] | None:
+    def _present(self, catalog: Catalog, row: int) -> list[tuple[Part, Place]] | None:
         """Return the files that a row has, or None if together they lack a band."""
-        found = [(part, catalog.href(part.asset, row)) for part in self.parts]
-        present = [(part, href) for part, href in found if href is not None]
+        found = [(part, _place(catalog, part.asset, row)) for part in self.parts]
+        present = [(part, place) for part, place in found if place is not None]
         channels = {c for part, _ in present for c in part.channels}
         return present if len(channels) == len(self.bands) else None
 
@@ -126,7 +114,7 @@ class Assembly:
         catalog: Catalog,
         row: int,
         part: Part,
-        href: str,
+        place: Place,
         block: Block,
         limits: Block,
         image: NDArray[Any],
@@ -138,12 +126,15 @@ class Assembly:
         direct = grow == 1 and part.run and np.can_cast(asset.dtype, image.dtype, "safe")
         channels: Any = slice(part.channels[0], part.channels[-1] + 1) if part.run else list(part.channels)
         out = image[channels] if direct else None
-        raster = _read(asset, href, window, out)
+        try:
+            raster = read(asset, place, window, out)
+        except ReadError as error:
+            raise ReadError(f"item {catalog.key[row]!r}, band {', '.join(asset.bands.names[:3])}: {error}") from error
         if grow > 1:
             height, width = image.shape[1:]
             raster = enlarge(raster, grow, lead, (height, width), self.resampling)
         if not direct:
-            image[channels] = self._cast(raster, href)
+            image[channels] = self._cast(raster, place.href)
         seen &= raster.valid
 
     def _file_window(
@@ -212,8 +203,8 @@ class Assembly:
             return
         present = self._present(catalog, row)
         valid[:] = present is not None
-        for part, href in present or []:
-            self._warp_part(catalog, row, part, href, target, inside, image, valid)
+        for part, place in present or []:
+            self._warp_part(catalog, row, part, place, target, inside, image, valid)
         np.copyto(image, self.fill, where=~valid, casting="unsafe")
 
     def _warp_part(
@@ -221,7 +212,7 @@ class Assembly:
         catalog: Catalog,
         row: int,
         part: Part,
-        href: str,
+        place: Place,
         target: Grid,
         inside: Grid | None,
         image: NDArray[Any],
@@ -236,19 +227,19 @@ class Assembly:
         def fetch(window: PixelWindow, level: int | None) -> Raster:
             r, c, h, w = window
             if level is not None:
-                return read_average(href, level, window, asset.indexes, asset.dtype)
-            return _read(asset, href, (top + r, left + c, h, w))
+                return read_average(place.href, level, window, asset.indexes, asset.dtype)
+            return read(asset, place, (top + r, left + c, h, w))
 
         levels = None
-        if asset.validity == "all":
-            levels = partial(averages, href, source.shape)
+        if asset.validity == "all" and asset.format == "raster":
+            levels = partial(averages, place.href, source.shape)
         direct = part.run and np.can_cast(asset.dtype, image.dtype, "safe")
         channels: Any = slice(part.channels[0], part.channels[-1] + 1) if part.run else list(part.channels)
         out = image[channels] if direct else np.empty((len(part.channels), *target.shape), dtype=asset.dtype)
         own_nodata = asset.nodata if asset.validity == "nodata" else None
         observed = warp(fetch, source, target, self.resampling, out, nodata=own_nodata, inside=inside, levels=levels)
         if not direct:
-            image[channels] = self._cast(Raster(out, observed), href)
+            image[channels] = self._cast(Raster(out, observed), place.href)
         seen &= observed
 
     def _cast(self, raster: Raster, href: str) -> NDArray[Any]:
@@ -276,67 +267,11 @@ def _limits(catalog: Catalog, row: int, inside: Grid | None) -> Block:
     return max(r, 0), max(c, 0), min(r + inside.height, rows), min(c + inside.width, cols)
 
 
-def _read(asset: Asset, href: str, window: PixelWindow, out: NDArray[Any] | None = None) -> Raster:
-    return read(href, window, asset.indexes, validity=asset.validity, nodata=asset.nodata, dtype=asset.dtype, out=out)
-
-
-def parts_of(
-    assets: Sequence[Asset], wanted: Sequence[str | float] | None, nodata: float | None = None
-) -> tuple[Bands, tuple[Part, ...]]:
-    """Return the bands in the order wanted, and which asset delivers which channels.
-
-    Raises
-    ------
-    BandsError
-        If a band does not exist or nothing is asked for.
-    """
-    if isinstance(wanted, str):
-        raise BandsError(f"bands={wanted!r} is one text; give a list of names, for example bands=[{wanted!r}]")
-    known: dict[str, Band] = {}
-    for band in (b for a in assets for b in a.bands):
-        known.setdefault(band.name, band)
-    every = Bands(known.values())
-    chosen = every if wanted is None else every.select(wanted)
-    if not len(chosen):
-        raise BandsError("bands=[] asks for nothing; leave it out for all bands")
-    parts = []
-    for asset in assets:
-        names = asset.bands.names
-        mine = [(channel, names.index(band.name)) for channel, band in enumerate(chosen) if band.name in names]
-        if not mine:
-            continue
-        reduced = replace(
-            asset, bands=Bands(asset.bands[i] for _, i in mine), indexes=tuple(asset.indexes[i] for _, i in mine)
-        )
-        if nodata is not None:
-            reduced = replace(reduced, validity="nodata", nodata=float(nodata))
-        parts.append(Part(reduced, tuple(channel for channel, _ in mine)))
-    return chosen, tuple(parts)
-
-
-def rebased(parts: Sequence[Part], finest: int) -> tuple[Part, ...]:
-    """Parts with ratios to the finest of them."""
-    if any(p.asset.ratio % finest for p in parts):
-        ratios = sorted({p.asset.ratio for p in parts})
-        raise GridError(f"bands of {ratios} reference pixels per pixel share no lattice; ask for a finer band too")
-    return tuple(replace(p, asset=replace(p.asset, ratio=p.asset.ratio // finest)) for p in parts)
-
-
-def by_resolution(
-    catalog: Catalog, bands: Bands, parts: Sequence[Part]
-) -> dict[str, tuple[Bands, tuple[Part, ...], int]]:
-    """Return bands, parts and ratio of one image per resolution, by key suffix."""
-    images = {}
-    for ratio in sorted({p.asset.ratio for p in parts}):
-        mine = [p for p in parts if p.asset.ratio == ratio]
-        channels = sorted(c for p in mine for c in p.channels)
-        moved = tuple(replace(p, channels=tuple(channels.index(c) for c in p.channels)) for p in mine)
-        images[_resolution_name(catalog, ratio)] = Bands(bands[c] for c in channels), moved, ratio
-    return images
-
-
-def _resolution_name(catalog: Catalog, ratio: int) -> str:
-    crs = catalog.crs_in_use[0] if len(catalog) else None
-    if crs is None or not crs.is_projected:
-        return f"_x{ratio}"
-    return f"_{np.hypot(catalog.affine[0, 1], catalog.affine[0, 4]) * ratio:g}m"
+def _place(catalog: Catalog, asset: Asset, row: int) -> Place | None:
+    href = catalog.href(asset, row)
+    if href is None:
+        return None
+    if asset.format == "raster":
+        return Place(href)
+    inside, layout = catalog.filled(asset.inside, row), catalog.filled(asset.layout, row)
+    return None if inside is None or layout is None else Place(href, inside, layout)

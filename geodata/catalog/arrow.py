@@ -63,6 +63,8 @@ def values_of(column: pa.ChunkedArray | pa.Array, null: float | None = None) -> 
     null : number or None
         What stands for null in a column of numbers.
     """
+    if pa.types.is_dictionary(column.type):
+        return _chosen(column)
     array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     if isinstance(array, pa.StringArray):
         return _texts(array)
@@ -78,6 +80,18 @@ def values_of(column: pa.ChunkedArray | pa.Array, null: float | None = None) -> 
         return _unpacked(array.buffers()[1], start, stop)
     others: NDArray[Any] = column.to_numpy(zero_copy_only=False)
     return others
+
+
+def _chosen(column: pa.ChunkedArray | pa.DictionaryArray) -> NDArray[Any]:
+    """Return the values that indices into a dictionary stand for: equal ones are one object."""
+    if isinstance(column, pa.ChunkedArray):
+        chunks = column.unify_dictionaries().chunks
+        return np.concatenate([_chosen(chunk) for chunk in chunks]) if chunks else np.empty(0, dtype=object)
+    known = len(column.dictionary)
+    values = np.full(known + 1, None, dtype=object)
+    values[:known] = values_of(column.dictionary)
+    chosen: NDArray[np.object_] = values[values_of(column.indices, null=known)]
+    return chosen
 
 
 def known_in(column: pa.ChunkedArray | pa.Array) -> NDArray[np.bool_]:

@@ -85,10 +85,10 @@ class Catalog:
 
         Parameters
         ----------
-        key : N unique texts
+        key : N unique texts, or an Arrow array of them
         affine : (N, 6) a, b, c, d, e, f
         shape : (N, 2) height, width, pixels
-        crs : one CRS or N of them
+        crs : one CRS, N of them, or (N,) integers, EPSG codes
         time : (N, 2) seconds since 1970 UTC, or None
         columns : further columns by name, N values each
         assets, root, lattice : as in `Catalog`
@@ -210,10 +210,13 @@ class Catalog:
 
     def href(self, asset: Asset, row: int) -> str | None:
         """Return the path or URL of an item's file, None if the item lacks it."""
-        values = {name: self.table[name][row].as_py() for name in fields(asset.href)}
-        if None in values.values():
-            return None
-        return resolve(self.root, asset.href.format(**values))
+        path = self.filled(asset.href, row)
+        return path and resolve(self.root, path)
+
+    def filled(self, template: str, row: int) -> str | None:
+        """Return a template with the values of a row's columns, None if one of them is null."""
+        values = {name: self.table[name][row].as_py() for name in fields(template)}
+        return None if None in values.values() else template.format(**values)
 
     def take(self, rows: Any) -> Catalog:
         """Return some rows in the order given (integers, or a boolean mask)."""
@@ -236,8 +239,6 @@ class Catalog:
     def where(self, condition: Callable[[Catalog], Any] | None = None, **values: Any) -> Catalog:
         """Return the rows whose columns have the given values (or one of a list), or that a function marks.
 
-        Examples
-        --------
         ``catalog.where(country="Austria")``, ``catalog.where(lambda c: c.column("cloud") < 10)``
         """
         return self.take(self.matching(condition, **values))

@@ -57,7 +57,7 @@ def check_rows(key: pa.ChunkedArray, footprints: Footprints, times: NDArray[np.f
     """Refuse keys that repeat or are null, transforms without area, and reversed times."""
     if key.null_count or not (pa.types.is_string(key.type) or pa.types.is_large_string(key.type)):
         raise CatalogError("keys must be text, one per item")
-    if pc.count_distinct(key).as_py() != len(key):
+    if not _differ(key):
         twice = Counter(key.to_pylist()).most_common(1)[0][0]
         raise CatalogError(
             f"key {twice!r} stands for more than one item; give a pattern whose item group tells them apart"
@@ -85,6 +85,12 @@ def _numbers(name: str, values: Any, shape: tuple[int, int]) -> NDArray[np.float
     return array
 
 
+def _differ(key: pa.ChunkedArray) -> bool:
+    """Whether no text comes twice. Equal ones are neighbours once sorted, which takes less memory than a table of hashes."""
+    ordered = key.take(pc.sort_indices(key)).combine_chunks() if len(key) else key
+    return len(key) < 2 or not pc.any(pc.equal(ordered[1:], ordered[:-1])).as_py()
+
+
 def whole_shapes(shape: Any, n: int) -> NDArray[np.int64]:
     """Return (n, 2) heights and widths, or refuse what is no whole number of pixels."""
     numbers = _numbers("shape", shape, (n, 2))
@@ -94,6 +100,9 @@ def whole_shapes(shape: Any, n: int) -> NDArray[np.int64]:
 
 
 def _systems(crs: Any, n: int) -> tuple[NDArray[np.int32], tuple[CRS | None, ...]]:
+    if isinstance(crs, np.ndarray) and crs.dtype.kind in "iu" and crs.shape == (n,):
+        codes, places = np.unique(crs, return_inverse=True)
+        return places.astype(np.int32), tuple(as_crs(int(code)) for code in codes)
     one = isinstance(crs, (str, dict)) or not isinstance(crs, Iterable)
     many = [crs] * n if one else list(crs)
     if one and n:
@@ -117,10 +126,11 @@ def _table(key: Sequence[str], extras: Mapping[str, Any]) -> pa.Table:
     taken = [name for name in extras if name in RESERVED]
     if taken:
         raise CatalogError(f"column {taken[0]!r} has a name with a meaning of its own; call it something else")
-    if any(not isinstance(k, str) for k in key):
+    made = isinstance(key, (pa.StringArray, pa.ChunkedArray))
+    if not made and any(not isinstance(k, str) for k in key):
         raise CatalogError("keys must be text, one per item")
     try:
-        return pa.table({"key": text_array(key), **dict(extras)})
+        return pa.table({"key": key if made else text_array(key), **dict(extras)})
     except (pa.ArrowException, TypeError, ValueError) as error:
         raise CatalogError(f"columns must have {len(key)} values of one kind each: {error}") from None
 

@@ -11,7 +11,8 @@ import json
 import math
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,16 +38,38 @@ __all__ = ["check_files", "read", "write"]
 
 VERSION = 1
 
+ROWS = 65536
+"""Rows that are written at a time."""
+
 OWN = ("geometry", "bbox", "crs", "height", "width", "row_off", "col_off", "affine", "start", "end")
 
 
 def write(catalog: Catalog, path: Path) -> Path:
     """Write a catalog; a file of that name is replaced only when the new one is complete."""
-    fp = catalog.footprints
     n = len(catalog)
-    wkb, boxes, kinds = outlines(catalog)
+    # Drawn and written a group at a time: of a million items only the outlines themselves stand in memory together.
+    groups = [np.arange(start, min(start + ROWS, n)) for start in range(0, max(n, 1), ROWS)]
+    wkb, drawn, names = [], [], set()
+    for rows in groups:
+        outline, box, kinds = outlines(catalog if len(groups) == 1 else catalog.take(rows))
+        wkb.append(byte_array(outline, pa.binary()))
+        drawn.append(box)
+        names.update(kinds)
+    geo = _geo(np.concatenate(drawn), [kind for kind in ("Polygon", "MultiPolygon") if kind in names])
+    metadata = {"geo": json.dumps(geo), "geodata": json.dumps(_about(catalog, path, n))}
+    tables = (
+        _group(catalog if len(groups) == 1 else catalog.take(rows), *outline)
+        for rows, *outline in zip(groups, wkb, drawn, strict=True)
+    )
+    _replace(path, (table.replace_schema_metadata(metadata) for table in tables))
+    return path
+
+
+def _group(catalog: Catalog, wkb: pa.Array, boxes: NDArray[np.float64]) -> pa.Table:
+    """Return rows as they are written."""
+    fp = catalog.footprints
     own = {
-        "geometry": byte_array(wkb, pa.binary()),
+        "geometry": wkb,
         "bbox": pa.StructArray.from_arrays(
             [number_array(boxes[:, i]) for i in range(4)], ["xmin", "ymin", "xmax", "ymax"]
         ),
@@ -60,10 +83,7 @@ def write(catalog: Catalog, path: Path) -> Path:
         "end": _timestamps(catalog.time[:, 1]),
     }
     rest = {name: catalog.table[name] for name in catalog.table.column_names if name != "key"}
-    table = pa.table({"key": catalog.table["key"], **own, **rest})
-    metadata = {"geo": json.dumps(_geo(boxes, kinds)), "geodata": json.dumps(_about(catalog, path, n))}
-    _replace(path, table.replace_schema_metadata(metadata))
-    return path
+    return pa.table({"key": catalog.table["key"], **own, **rest})
 
 
 def _about(catalog: Catalog, path: Path, n: int) -> dict[str, Any]:
@@ -96,7 +116,7 @@ def _timestamps(seconds: NDArray[np.float64]) -> pa.Array:
     return number_array(micros, known).cast(pa.timestamp("us", tz="UTC"))
 
 
-def _replace(path: Path, table: pa.Table) -> None:
+def _replace(path: Path, groups: Iterator[pa.Table]) -> None:
     if path.is_dir():
         raise CatalogError(
             f"cannot write {path}: it is a folder; give a file name, for example {path / 'catalog.parquet'}"
@@ -105,7 +125,14 @@ def _replace(path: Path, table: pa.Table) -> None:
         raise CatalogError(f"cannot write {path.name}: the folder {path.parent} does not exist")
     beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        pq.write_table(table, beside, compression="zstd", row_group_size=65536)
+        first = next(groups)
+        # Texts hardly repeat, and packing well is not worth a dictionary that is given up half way.
+        repeated = [
+            f.name for f in first.schema if f.name not in ("key", "geometry") and not pa.types.is_string(f.type)
+        ]
+        with pq.ParquetWriter(beside, first.schema, compression="zstd", use_dictionary=repeated) as writer:
+            for table in chain([first], groups):
+                writer.write_table(table)
         os.replace(beside, path)
     except BaseException:
         beside.unlink(missing_ok=True)

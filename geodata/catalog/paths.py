@@ -21,6 +21,9 @@ URL_SCHEMES = ("http://", "https://", "s3://", "gs://", "az://")
 SIDECARS = (".aux.xml", ".ovr", ".msk")
 """What GDAL puts beside a raster; it reads them along with it."""
 
+OWN = ".geodata"
+"""What folders are called that hold catalogs, records of downloads and half-extracted archives."""
+
 UNSAFE = r"^$|(^|/)\.\.(/|$)|^/|\\|^[A-Za-z]:|\x00"
 """A path that could leave the root."""
 
@@ -113,7 +116,8 @@ def _entries(place: str, extensions: Sequence[str]) -> tuple[list[str], list[str
                 name = entry.name
                 dot = name.rfind(".")
                 if _is(entry.is_dir):
-                    folders.append(name)
+                    if not name.startswith(OWN):
+                        folders.append(name)
                 elif name[dot:].lower() in extensions and name[:dot].strip(".") and _is(entry.is_file):
                     names.append(name)
     except OSError:

@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from copy import copy
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from geodata.assembly import Assembly, by_resolution, parts_of, rebased
+from geodata.assembly import Assembly
 from geodata.bands import Bands
 from geodata.catalog import Catalog
-from geodata.crs import same_crs
 from geodata.dataset import Dataset
 from geodata.datasets.classes import class_names
-from geodata.errors import BandsError, CatalogError, DtypeError, GridError
-from geodata.grid import Grid
-from geodata.readers.base import Asset, stored_nodata
+from geodata.errors import BandsError, CatalogError, GridError
+from geodata.fields import Field, FieldDataset, ImageField, MaskField
+from geodata.fields.making import DEFAULT_DTYPE, assemblies, target_dtype
+from geodata.fields.mask import Codes
+from geodata.parts import parts_of, rebased
 from geodata.sample import IGNORE
-from geodata.spot import Buffers, Slots, Spot
 
 __all__ = ["RasterDataset"]
 
-DEFAULT_DTYPE = object()
 
-
-class RasterDataset(Dataset):
+class RasterDataset(FieldDataset):
     r"""Rasters in a folder, by a glob, in a list, or in a saved catalog.
 
     Parameters
@@ -111,136 +107,21 @@ class RasterDataset(Dataset):
         how = resampling or ("nearest" if categorical else "bilinear")
         if categorical and how not in ("nearest", "mode"):
             raise GridError(f"resampling={how!r} would mix class numbers; use 'nearest' or 'mode'")
-        self.categorical, self.native, self.order, self.ignore_index = categorical, native, order, ignore_index
-        self._ignored = np.array(sorted(ignore), dtype=np.int64)
-        self._class_names = class_names(classes)
         selected, parts = parts_of(catalog.assets, bands, nodata)
         if categorical and (len(selected) != 1 or native):
             raise BandsError(
                 f"a mask is one band of one resolution, the files have {len(selected)}: {selected.names[:8]}; choose it with bands=[...]"
             )
         finest = min(p.asset.ratio for p in parts)
-        super().__init__(catalog.coarser(finest), name=name, transforms=transforms)
-        self._dtype = _target_dtype(dtype, [p.asset for p in parts], categorical)
-        self._bands = selected
-        held = [stored_nodata(p.asset.nodata, self._dtype) for p in parts] if dtype is None else []
-        fill = next((value for value in held if value is not None), 0)
-        parts = rebased(parts, finest)
-        groups = by_resolution(self.catalog, selected, parts) if native else {"": (selected, parts, 1)}
-        self._images = {s: Assembly(b, p, ratio, how, self._dtype, fill) for s, (b, p, ratio) in groups.items()}
-        self.step = int(np.lcm.reduce([image.ratio for image in self._images.values()]))
-        if (self.catalog.origin % self.step).any() or (native and (self.catalog.shape % self.step).any()):
-            raise GridError(
-                f"these tiles do not start and end on multiples of {self.step}, the native ratio of the bands; tile with such a size"
-            )
-
-    # ------------------------------------------------------------------ what it makes
-
-    @property
-    def bands(self) -> Bands | None:
-        """Bands of the image in order; None for a mask."""
-        return None if self.categorical else self._bands
-
-    @property
-    def classes(self) -> tuple[str, ...] | None:
-        """Class names by value."""
-        return self._class_names
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """Sample keys."""
-        if self.categorical:
-            return (f"mask{self._tail}",)
-        return tuple(f"{word}{self._tail}{s}" for s in self._images for word in ("image", "valid", "bands"))
-
-    @property
-    def _tail(self) -> str:
-        return f"_{self.name}" if self.name else ""
-
-    def _slots(self, spot: Spot) -> Slots:
-        height, width = spot.grid.shape
-        if self.categorical:
-            return {f"mask{self._tail}": ((height, width), np.int64)}
-        if height % self.step or width % self.step:
-            raise GridError(
-                f"a grid of {height} x {width} pixels is no multiple of {self.step}, the native ratio of the bands"
-            )
-        slots: Slots = {}
-        for suffix, image in self._images.items():
-            shape = (height // image.ratio, width // image.ratio)
-            slots[f"image{self._tail}{suffix}"] = ((len(image.bands), *shape), image.dtype)
-            slots[f"valid{self._tail}{suffix}"] = (shape, np.bool_)
-        return slots
-
-    # ------------------------------------------------------------------ reading
-
-    def _fill(self, spot: Spot, out: Buffers) -> dict[str, Any]:
-        row, window = spot.row, spot.window
-        if row is None or window is None:
-            raise GridError("a window of a row is needed here")
-        for image, data, valid in self._targets(out):
-            image.read_window(self.catalog, row, window, data, valid, spot.inside)
-        return self._rest(spot, out, self.catalog.key[row])
-
-    def _fill_on(self, spot: Spot, out: Buffers, rows: NDArray[np.int64] | None = None) -> dict[str, Any]:
-        found = self.catalog.search(spot.grid, time=spot.time) if rows is None else rows
-        found = self._ordered(found, spot.grid)
-        for image, data, valid in self._targets(out):
-            target = spot.grid if image.ratio == 1 else spot.grid.coarser(image.ratio)
-            image.read_grid(self.catalog, found.tolist(), target, data, valid, spot.inside)
-        top = self.catalog.key[found[0]] if len(found) else ""
-        return {"key": top, **self._rest(spot, out, top)}
-
-    def _targets(self, out: Buffers) -> Iterator[tuple[Assembly, NDArray[Any], NDArray[np.bool_]]]:
-        """Images and the arrays to read them into. Stored class numbers wait beside the mask until `_rest`."""
-        if self.categorical:
-            shape = out[f"mask{self._tail}"].shape
-            out["_stored"], out["_seen"] = np.empty((1, *shape), self._dtype), np.empty(shape, np.bool_)
-            yield self._images[""], out["_stored"], out["_seen"]
-            return
-        for suffix, image in self._images.items():
-            yield image, out[f"image{self._tail}{suffix}"], out[f"valid{self._tail}{suffix}"]
-
-    def _rest(self, spot: Spot, out: Buffers, key: str) -> dict[str, Any]:
-        if self.categorical:
-            self._fill_mask(out[f"mask{self._tail}"], out.pop("_stored")[0], out.pop("_seen"), key)
-            return {}
-        rest: dict[str, Any] = {}
-        for suffix, image in self._images.items():
-            tail = self._tail + suffix
-            rest[f"bands{tail}"] = image.bands
-            if tail:
-                rest[f"grid{tail}"] = spot.grid if image.ratio == 1 else spot.grid.coarser(image.ratio)
-        return rest
-
-    def _fill_mask(self, mask: NDArray[np.int64], stored: NDArray[Any], seen: NDArray[np.bool_], key: str) -> None:
-        """Turn stored class numbers into a mask, or say which of them is no class."""
-        with np.errstate(invalid="ignore"):
-            mask[:] = stored
-        broken = seen & (mask != stored)
-        if broken.any():
-            raise DtypeError(f"item {key!r}: class numbers must be whole, got {stored[broken][0]}")
-        if len(self._ignored):
-            seen &= ~np.isin(mask, self._ignored)
-        mask[~seen] = self.ignore_index
-        if self._class_names is None:
-            return
-        named = [v for v, name in enumerate(self._class_names) if name]
-        unknown = seen & ~np.isin(mask, named)
-        if unknown.any():
-            raise CatalogError(
-                f"item {key!r}: class {mask[unknown][0]} is not in the table of classes; add it, or list it in ignore="
-            )
-
-    def _ordered(self, rows: NDArray[np.int64], grid: Grid) -> NDArray[np.int64]:
-        if len(rows) < 2:
-            return rows
-        if self.order is not None:
-            return np.asarray(self.order(self.catalog, rows), dtype=np.int64)
-        foreign = np.array([not same_crs(c, grid.crs) for c in self.catalog.footprints.crs])[
-            self.catalog.footprints.code[rows]
-        ]
-        return rows[np.lexsort((self.catalog.key[rows].astype(str), -self.catalog.time[rows, 0], foreign))]
+        catalog = catalog.coarser(finest)
+        stored = target_dtype(dtype, [p.asset for p in parts], categorical=categorical)
+        images = assemblies(catalog, selected, rebased(parts, finest), how, stored, native=native, keep=dtype is None)
+        if categorical:
+            names = class_names(classes)
+            field: Field = MaskField("mask", "", images[""], _codes(names, ignore), names, ignore_index)
+        else:
+            field = ImageField("image", "", selected, images)
+        super().__init__(catalog, [field], order=order, name=name, transforms=transforms)
 
     # ------------------------------------------------------------------ putting together
 
@@ -252,43 +133,53 @@ class RasterDataset(Dataset):
         CatalogError, BandsError
             If names, dtypes or bands differ; ``reindex=True`` adds bands that one side lacks as never observed.
         """
-        if not isinstance(other, RasterDataset) or self.categorical != other.categorical or self.name != other.name:
+        if not isinstance(other, RasterDataset) or self.keys[0] != other.keys[0]:
             return super().union(other, reindex=reindex)
-        if self._dtype != other._dtype or self.native or other.native:
+        mine, theirs = self._image, other._image
+        if mine.dtype != theirs.dtype or "" not in (*self._images, *other._images):
             raise CatalogError("datasets of different dtype, or with native resolutions, cannot be put together")
-        mine, theirs = self._options, other._options
-        if mine != theirs:
-            raise CatalogError(f"the two sides are read differently, {mine} and {theirs}; give both the same options")
-        if self._bands.names != other._bands.names and not reindex:
-            raise BandsError(
-                f"bands {self._bands.names[:8]} and {other._bands.names[:8]} differ; select the same, or union(reindex=True)"
+        if self._options != other._options:
+            raise CatalogError(
+                f"the two sides are read differently, {self._options} and {other._options}; give both the same options"
             )
-        new = copy(self)
-        new.catalog = self._own_assets().concat(other._own_assets(), reindex=reindex)
-        more = [n for n in other._bands.names if n not in self._bands.names]
-        new._bands, parts = parts_of(new.catalog.assets, [*self._bands.names, *more])
-        new._images = {"": replace(self._images[""], bands=new._bands, parts=parts)}
-        return new
+        if mine.bands.names != theirs.bands.names and not reindex:
+            raise BandsError(
+                f"bands {mine.bands.names[:8]} and {theirs.bands.names[:8]} differ; select the same, or union(reindex=True)"
+            )
+        catalog = self._own_assets().concat(other._own_assets(), reindex=reindex)
+        more = [n for n in theirs.bands.names if n not in mine.bands.names]
+        bands, parts = parts_of(catalog.assets, [*mine.bands.names, *more])
+        image = replace(mine, bands=bands, parts=parts)
+        field = self._unnamed[0]
+        if isinstance(field, MaskField):
+            return self._with(catalog, [replace(field, image=image)])
+        return self._with(catalog, [ImageField("image", "", bands, {"": image})])
+
+    @property
+    def _images(self) -> Mapping[str, Assembly]:
+        field = self._unnamed[0]
+        return {"": field.image} if isinstance(field, MaskField) else field.images  # type: ignore[attr-defined]  # there is no third kind here
+
+    @property
+    def _image(self) -> Assembly:
+        return next(iter(self._images.values()))
 
     @property
     def _options(self) -> dict[str, Any]:
         """What decides how rows become samples, beside their bands."""
         options: dict[str, Any] = {
-            "resampling": self._images[""].resampling,
+            "resampling": self._image.resampling,
             "order": self.order,
             "transforms": self.transforms,
         }
-        if self.categorical:
-            options |= {
-                "classes": self._class_names,
-                "ignore": self._ignored.tolist(),
-                "ignore_index": self.ignore_index,
-            }
+        field = self._unnamed[0]
+        if isinstance(field, MaskField):
+            options |= {"classes": field.classes, "ignore": field.codes, "ignore_index": field.ignore}
         return options
 
     def _own_assets(self) -> Catalog:
         """The catalog with just the assets and bands that this dataset reads."""
-        return replace(self.catalog, assets=tuple(p.asset for p in self._images[""].parts))
+        return replace(self.catalog, assets=tuple(p.asset for p in self._image.parts))
 
 
 def _named_bands(wanted: Sequence[str | float] | None, known: Bands | None) -> list[str] | None:
@@ -301,29 +192,8 @@ def _named_bands(wanted: Sequence[str | float] | None, known: Bands | None) -> l
         return None
 
 
-def _target_dtype(asked: Any, assets: Sequence[Asset], categorical: bool) -> np.dtype[Any]:
-    """Return the numpy dtype to read into."""
-    stored = sorted({a.dtype for a in assets})
-    if categorical:
-        if asked not in (DEFAULT_DTYPE, None, torch.int64):
-            raise DtypeError(f"dtype={asked} does not apply to a mask, which is int64; leave it out")
-        return np.dtype(stored[0])
-    if asked is None:
-        if len(stored) > 1:
-            raise DtypeError(
-                f"bands are stored as {', '.join(stored)}; dtype=None needs one stored dtype, choose dtype= or bands="
-            )
-        return np.dtype(stored[0])
-    chosen = torch.float32 if asked is DEFAULT_DTYPE else asked
-    if not isinstance(chosen, torch.dtype):
-        raise DtypeError(f"dtype={chosen!r} must be a torch dtype, or None for as stored")
-    try:
-        target: np.dtype[Any] = torch.empty(0, dtype=chosen).numpy().dtype
-    except TypeError:
-        raise DtypeError(f"dtype={chosen} cannot be read into; read float32 and cast the batch") from None
-    unfit = [d for d in stored if not np.can_cast(d, target, "safe")]
-    if asked is DEFAULT_DTYPE and unfit:
-        raise DtypeError(
-            f"stored {unfit[0]} does not fit float32 exactly; say dtype=torch.float64, dtype=torch.float32 or dtype=None"
-        )
-    return target
+def _codes(names: Sequence[str] | None, ignore: Sequence[int]) -> Codes | None:
+    """Return which values are classes: the named ones, or all, but those to be ignored."""
+    named = [] if names is None else [value for value, name in enumerate(names) if name]
+    table = {value: value for value in named} | {int(value): -1 for value in ignore}
+    return Codes.of(table, others=names is None) if table else None

@@ -18,7 +18,7 @@ from geodata.bands import Bands
 from geodata.errors import CatalogError
 from geodata.grid import Grid
 
-__all__ = ["VALIDITY", "Asset", "Header", "PixelWindow", "Raster", "observed", "quietly", "stored_nodata"]
+__all__ = ["FORMATS", "VALIDITY", "Asset", "Header", "PixelWindow", "Raster", "observed", "quietly", "stored_nodata"]
 
 VALIDITY = ("all", "nodata", "mask", "alpha", "nan")
 """How a file says which pixels were observed: always; by a value; by a mask band; by an alpha band; by NaN."""
@@ -93,6 +93,10 @@ class Raster:
     valid: NDArray[np.bool_]
 
 
+FORMATS = ("raster", "envi", "array", "lmdb", "cube")
+"""Which reader opens a file: GDAL's formats and plain TIFFs; ENVI cubes; arrays in .npy, .npz, .mat and HDF5; LMDB with
+safetensors; NetCDF and Zarr."""
+
 _DTYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64")
 _MOST = 65536
 
@@ -116,6 +120,11 @@ class Asset:
     nodata : float or None
     validity : one of `VALIDITY`
         ``"mask"`` also stands for files that differ among themselves: GDAL is then asked for each.
+    format : one of `FORMATS`
+    inside : str
+        Template over the columns of a row: which array of a file that holds several, ``"Y"``, ``"{patch_id}/B02"``.
+    layout : str
+        Template over the columns of a row: the axes of such an array, ``"h w c"``; see `geodata.readers.arrays.read`.
     """
 
     href: str
@@ -125,11 +134,15 @@ class Asset:
     dtype: str = "uint16"
     nodata: float | None = None
     validity: str = "all"
+    format: str = "raster"
+    inside: str = ""
+    layout: str = ""
 
     @property
     def kind(self) -> tuple[Any, ...]:
         """What two assets have in common that differ only in where their files are; NaN is the same nodata as NaN."""
-        return self.bands, self.indexes, self.ratio, self.dtype, repr(self.nodata), self.validity
+        where = (self.format, self.inside, self.layout)
+        return self.bands, self.indexes, self.ratio, self.dtype, repr(self.nodata), self.validity, where
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON; `from_dict` takes it back."""
@@ -141,6 +154,9 @@ class Asset:
             "dtype": self.dtype,
             "nodata": None if self.nodata is None else repr(float(self.nodata)),
             "validity": self.validity,
+            "format": self.format,
+            "inside": self.inside,
+            "layout": self.layout,
         }
 
     @classmethod
@@ -161,6 +177,9 @@ class Asset:
             dtype=data["dtype"],
             nodata=None if nodata is None else float(nodata),
             validity=data["validity"],
+            format=data.get("format", "raster"),
+            inside=data.get("inside", ""),
+            layout=data.get("layout", ""),
         )
         asset._check()
         return asset
@@ -173,6 +192,9 @@ class Asset:
             "ratio": type(self.ratio) is int and 1 <= self.ratio <= _MOST,
             "dtype": self.dtype in _DTYPES,
             "validity": self.validity in VALIDITY,
+            "format": self.format in FORMATS,
+            "inside": isinstance(self.inside, str),
+            "layout": isinstance(self.layout, str),
         }
         wrong = [name for name, good in sound.items() if not good]
         if wrong:
@@ -192,6 +214,7 @@ class Header:
     dtype, nodata, validity : as in `Asset`
     named : bool
         Whether the band names are the file's own.
+    format : one of `FORMATS`, the reader that opens it
     """
 
     grid: Grid
@@ -201,3 +224,4 @@ class Header:
     nodata: float | None
     validity: str
     named: bool
+    format: str = "raster"

@@ -1,0 +1,187 @@
+"""Published archives: a class for each, made from its declaration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, TypedDict, Unpack
+
+import numpy as np
+
+from geodata.catalog import Catalog
+from geodata.datasets import cache, registry
+from geodata.datasets.contents import Reading, assets_read, fields_of
+from geodata.datasets.roots import check_root, present
+from geodata.errors import CatalogError
+from geodata.fields import FieldDataset
+from geodata.fields.making import DEFAULT_DTYPE
+from geodata.sample import IGNORE
+from geodata.spec import Content, DatasetSpec, Mask
+
+__all__ = ["ArchiveDataset", "Common"]
+
+
+class Common(TypedDict, total=False):
+    """What every published dataset takes beside its root.
+
+    Parameters
+    ----------
+    split : name, several names, or None
+        Only rows of these parts of the published split; None takes all rows, also those in no part.
+    bands : names, common names or wavelengths in nm, in the order wanted; None takes all
+        Selects among all images of the sample: an image of which no band is named is left out.
+    keys : sample keys, for example ``("image", "label")``, or None for all
+    dtype : torch dtype, or None for as stored; of images
+        The default is float32; it refuses stored dtypes that float32 cannot hold exactly.
+    native : bool
+        One image per resolution (``image_10m``, ``image_20m``...) instead of all bands on the finest grid.
+    resampling : how coarser bands come onto the grid of the finer ones, and images onto queries off their lattice
+    ignore_index : what a mask holds where there is no class
+    on_error : {"raise", "skip"}
+        ``"skip"`` leaves out items that lack a file, and counts them in ``ds.catalog.dropped`` and ``skipped``.
+    download : bool
+        Download what is missing, if the archive can be had without an account.
+    progress : bool
+        A bar on a terminal's error stream for what takes long.
+    name, transforms : as in `geodata.dataset.Dataset`
+
+    Raises
+    ------
+    NoFilesError
+        If the root lacks what the archive should hold; it says what, and what the expected tree is.
+    CatalogError
+        If there is no such split or key; it lists the real ones.
+    BandsError
+        If there is no such band.
+    """
+
+    split: str | Sequence[str] | None
+    bands: Sequence[str | float] | None
+    keys: Sequence[str] | None
+    dtype: Any
+    native: bool
+    resampling: str | None
+    ignore_index: int
+    on_error: str
+    download: bool
+    progress: bool
+    name: str
+    transforms: Callable[[dict[str, Any]], dict[str, Any]] | None
+
+
+class ArchiveDataset(FieldDataset):
+    """A published archive, read as it was published. Subclasses declare `spec`, `index` and `fake`.
+
+    Parameters
+    ----------
+    root : folder that holds what `spec` shows as its tree
+    contents : what a sample holds, if options changed it; else as in `spec`
+    options : what `index` is called with: it decides which rows there are
+    common : as in `Common`
+    """
+
+    spec: ClassVar[DatasetSpec]
+
+    def __init_subclass__(cls, **how: Any) -> None:
+        super().__init_subclass__(**how)
+        if "spec" in cls.__dict__:
+            registry.register(cls.spec.name, cls)
+
+    @classmethod
+    def index(cls, root: Path, *, on_error: str, progress: bool, **options: Any) -> Catalog:
+        """Make the catalog of all rows from the files below a root that holds what it needs.
+
+        Paths are relative to the root. A column ``split`` says in which part a row is, null in none.
+        """
+        raise NotImplementedError(f"{cls.__name__} must say how its catalog is made")
+
+    @classmethod
+    def fake(cls, root: Path, items: int = 4) -> None:
+        """Write a look-alike of the archive: its layout, names, dtypes and tags with made-up pixels, the same each time."""
+        raise NotImplementedError(f"{cls.__name__} must say how its look-alike is written")
+
+    def __init__(
+        self,
+        root: str | Path,
+        *,
+        contents: Sequence[Content] | None = None,
+        options: Mapping[str, Any] | None = None,
+        **common: Unpack[Common],
+    ) -> None:
+        place, on_error = Path(root), common.get("on_error", "raise")
+        if on_error not in ("raise", "skip"):
+            raise CatalogError(f"on_error={on_error!r} must be 'raise' or 'skip'")
+        known = tuple(self.spec.contents if contents is None else contents)
+        chosen = _chosen(known, common.get("keys"), common.get("bands"))
+        if common.get("download", False):
+            self.download(place, progress=common.get("progress", True))
+        spec, progress = self.spec, common.get("progress", True)
+        check_root(place, (*spec.needs, *(c.needs for c in chosen if c.needs)), spec)
+        catalog = cache.catalog_of(
+            spec,
+            place,
+            {**(options or {}), "on_error": on_error},
+            lambda: self.index(place, on_error=on_error, progress=progress, **(options or {})),
+        )
+        reading = Reading(
+            common.get("dtype", DEFAULT_DTYPE),
+            common.get("native", False),
+            common.get("resampling"),
+            common.get("ignore_index", IGNORE),
+        )
+        catalog = _of_split(catalog, common.get("split"), spec)
+        if spec.listed:
+            read = assets_read(fields_of(catalog, chosen, common.get("bands"), reading)[1])
+            catalog = present(catalog, chosen, read, spec, on_error=on_error)
+        catalog, fields = fields_of(catalog, chosen, common.get("bands"), reading)
+        super().__init__(catalog, fields, name=common.get("name", ""), transforms=common.get("transforms"))
+
+    @classmethod
+    def download(cls, root: str | Path, *, progress: bool = True) -> None:
+        """Download and extract what is missing.
+
+        Raises
+        ------
+        DownloadError
+            If a file cannot be had, or must be brought: it says from where, and what tree is expected.
+        """
+        from geodata.download import download
+
+        download(cls.spec.sources, Path(root), progress=progress)
+
+
+def _chosen(contents: Sequence[Content], keys: Sequence[str] | None, bands: Any) -> list[Content]:
+    """Return the contents that are asked for by key; what a choice of bands leaves out goes too."""
+    if isinstance(keys, str):
+        raise CatalogError(f"keys={keys!r} is one text; give a list of names, for example keys=[{keys!r}]")
+    known = [c.key for c in contents]
+    wrong = [k for k in keys or () if k not in known]
+    if wrong:
+        raise CatalogError(f"no key {wrong[0]!r}; a sample of this dataset can hold {', '.join(known)}")
+    if keys is not None:
+        return [c for c in contents if c.key in keys]
+    if bands is None:
+        return list(contents)
+    return [c for c in contents if not (isinstance(c, Mask) and c.chosen and c.band not in bands)]
+
+
+def _of_split(catalog: Catalog, split: str | Sequence[str] | None, spec: DatasetSpec) -> Catalog:
+    if split is None:
+        return catalog
+    wanted = [split] if isinstance(split, str) else list(split)
+    wrong = [s for s in wanted if s not in spec.splits]
+    if wrong:
+        there = f"it has {', '.join(spec.splits)}" if spec.splits else "it has no split of its own"
+        raise CatalogError(f"{spec.title} has no split {wrong[0]!r}; {there}, and split=None takes all rows")
+    found = catalog.where(split=wanted)
+    if not len(found):
+        raise CatalogError(f"none of the {len(catalog)} items found is in the split {', '.join(wanted)}")
+    return found
+
+
+def rows_in(catalog: Catalog) -> dict[str, int]:
+    """Return how many rows each part of the published split has; ``""`` for none."""
+    if "split" not in catalog.table.column_names:
+        return {"": len(catalog)}
+    names, counts = np.unique([s or "" for s in catalog.column("split")], return_counts=True)
+    return dict(zip(names.tolist(), counts.tolist(), strict=True))

@@ -1,0 +1,96 @@
+"""reBEN, the second version of BigEarthNet: Sentinel-2 and Sentinel-1 patches with land cover."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Unpack
+
+from geodata.bands import Band, Bands
+from geodata.catalog import Catalog
+from geodata.datasets import reben_table
+from geodata.datasets.archive import ArchiveDataset, Common
+from geodata.datasets.tables import classes
+from geodata.download import Source
+from geodata.errors import CatalogError
+from geodata.spec import DatasetSpec, Image, Label, Mask
+
+__all__ = ["BigEarthNetV2", "ReBEN"]
+
+S2 = Bands(replace(b, scale=1e-4, unit="reflectance") for b in Bands.of_sensor("sentinel-2") if b.name != "B10")
+S1 = Bands([Band("VV", gsd=10, unit="dB"), Band("VH", gsd=10, unit="dB")], state="dB")
+LANDCOVER = classes("clc19")
+
+
+class ReBEN(ArchiveDataset):
+    """reBEN (BigEarthNet v2.0): 549,488 patches of 1.2 km in ten countries of Europe, 2017-2018.
+
+    ``image`` (12, 120, 120) of Sentinel-2 L2A, ``image_s1`` (2, 120, 120) of Sentinel-1 in dB, ``mask`` (120, 120) of 19
+    classes, ``label`` (19,) multi-hot. The mask counts as a band, ``"reference_map"``: with ``bands=`` it is read only if named.
+
+    Parameters
+    ----------
+    root : folder with ``metadata.parquet`` and the folders of what is read
+    order : {"official", "alphabetical"} or 19 names
+        Order of the classes of label and mask. Published weights use either.
+    excluded : bool
+        Take in the 69,450 patches with seasonal snow, cloud or shadow, which the authors leave out.
+    common : as in `geodata.datasets.archive.Common`; splits are ``train``, ``validation`` and ``test``
+    """
+
+    spec = DatasetSpec(
+        name="reben",
+        title="reBEN (BigEarthNet v2.0)",
+        about="Pairs of Sentinel-1 and Sentinel-2 patches with multi-labels and pixel-wise land cover from CORINE 2018, "
+        "split by place: the three parts of a tile are nested frames.",
+        contents=(
+            Image("image", "BigEarthNet-S2", "BigEarthNet-S2/{product}", "Sentinel-2 L2A, digital numbers", S2, (120, 120)),
+            Image("image_s1", "BigEarthNet-S1", "BigEarthNet-S1/{s1_scene}", "Sentinel-1 GRD, decibels", S1, (120, 120)),
+            Mask(
+                "mask", "Reference_Maps", "Reference_Maps/{product}", "CORINE Land Cover 2018 as 19 classes",
+                "reference_map", LANDCOVER, chosen=True,
+            ),
+            Label("label", about="all classes of the patch", columns=("labels",), classes=LANDCOVER),
+        ),
+        tree=reben_table.TREE,
+        home="https://doi.org/10.5281/zenodo.10891137",
+        licence="CDLA-Permissive-1.0",
+        citation="Clasen, Hackel, Burgert, Sumbul, Demir, Markl: reBEN: Refined BigEarthNet Dataset for Remote Sensing Image "
+        "Analysis, 2024, arXiv:2407.03653",
+        needs=("metadata.parquet",),
+        listed=True,
+        splits=("train", "validation", "test"),
+        sources=tuple(Source(file, (reben_table.HOST + file,), checksum, into) for file, checksum, into in reben_table.FILES),
+        items=480_038,
+        traps=reben_table.TRAPS,
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        root: str | Path,
+        *,
+        order: str | tuple[str, ...] = "official",
+        excluded: bool = False,
+        **common: Unpack[Common],
+    ) -> None:
+        names = {"official": LANDCOVER.names, "alphabetical": tuple(sorted(LANDCOVER.names))}.get(order, order)  # type: ignore[arg-type]  # a tuple is no key
+        if isinstance(names, str):
+            raise CatalogError(f"order={order!r} must be 'official', 'alphabetical' or the 19 names in order")
+        ordered = LANDCOVER.ordered(tuple(names))
+        contents = [replace(c, classes=ordered) if isinstance(c, (Label, Mask)) else c for c in self.spec.contents]
+        super().__init__(root, contents=contents, options={"excluded": excluded}, **common)
+
+    @classmethod
+    def index(cls, root: Path, *, on_error: str, progress: bool, **options: Any) -> Catalog:
+        """Make the catalog from the tables alone; no image is touched."""
+        return reben_table.catalog(root, S2, S1, excluded=options["excluded"])
+
+    @classmethod
+    def fake(cls, root: Path, items: int = 4) -> None:
+        """Write a look-alike."""
+        from geodata.datasets.reben_fake import write
+
+        write(root, items)
+
+
+BigEarthNetV2 = ReBEN

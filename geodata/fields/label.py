@@ -1,0 +1,65 @@
+"""Labels: what columns of the catalog say of a whole item."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from geodata.catalog import Catalog
+from geodata.errors import CatalogError
+from geodata.fields.base import Field
+from geodata.spot import Buffers, Spot
+
+__all__ = ["LabelField"]
+
+
+@dataclass(frozen=True)
+class LabelField(Field):
+    """A class, several classes, or numbers of a whole item; a window keeps those of its item.
+
+    A column of text gives ``label`` int64, one of lists of text (K,) float32 with 1 for each class that is there, columns
+    of numbers (K,) float32.
+
+    Parameters
+    ----------
+    columns : names of one column of text or lists of text, or of columns of numbers
+    classes : class names in order of class; None for numbers
+    """
+
+    columns: tuple[str, ...] = ()
+    classes: tuple[str, ...] | None = None
+
+    def fill(self, catalog: Catalog, spot: Spot, out: Buffers) -> Mapping[str, Any]:
+        """Return the label of a row."""
+        row = int(spot.row)  # type: ignore[arg-type]  # labels are of rows
+        values = [catalog.table[c][row].as_py() for c in self.columns]
+        return {self.keys[0]: self._tensor(values, catalog.key[row])}
+
+    def _tensor(self, values: list[Any], key: str) -> Tensor:
+        if self.classes is None:
+            if None in values:
+                raise CatalogError(
+                    f"item {key!r} has no value in column {self.columns[values.index(None)]!r}; leave such rows out with where()"
+                )
+            return torch.tensor(values, dtype=torch.float32)
+        value = values[0]
+        if value is None:
+            raise CatalogError(f"item {key!r} has no label; leave such rows out with where(), or the label with keys=")
+        if isinstance(value, str):
+            return torch.tensor(self._number(value, key))
+        label = torch.zeros(len(self.classes))
+        for name in value:
+            label[self._number(name, key)] = 1
+        return label
+
+    def _number(self, name: str, key: str) -> int:
+        try:
+            return (self.classes or ()).index(name)
+        except ValueError:
+            raise CatalogError(
+                f"item {key!r} is labelled {name!r}, which is not in the table of classes: {', '.join(self.classes or ())}"
+            ) from None

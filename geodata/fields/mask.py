@@ -1,0 +1,124 @@
+"""Masks: stored class numbers as classes 0, 1, 2... and where there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geodata.assembly import Assembly
+from geodata.catalog import Catalog
+from geodata.errors import CatalogError, DtypeError
+from geodata.fields.base import Field
+from geodata.sample import IGNORE
+from geodata.spot import Buffers, Slots, Spot, room
+
+__all__ = ["Codes", "MaskField"]
+
+
+@dataclass(frozen=True, eq=False)
+class Codes:
+    """Which class each stored number is.
+
+    Parameters
+    ----------
+    stored : (K,) int64, ascending
+    classes : (K,) int64, the class of each; negative for numbers that mean no class
+    others : bool
+        Whether numbers that are not listed are classes as they are; else they are refused.
+    """
+
+    stored: NDArray[np.int64]
+    classes: NDArray[np.int64]
+    others: bool = False
+
+    @classmethod
+    def of(cls, table: Mapping[int, int], *, others: bool = False) -> Codes:
+        """Make it from {stored number: class}."""
+        stored = np.array(sorted(table), dtype=np.int64)
+        return cls(stored, np.array([table[int(s)] for s in stored], dtype=np.int64), others)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Codes):
+            return NotImplemented
+        return self._plain == other._plain
+
+    @property
+    def _plain(self) -> tuple[Any, ...]:
+        return self.stored.tolist(), self.classes.tolist(), self.others
+
+    def __repr__(self) -> str:
+        return f"Codes({dict(zip(*self._plain[:2], strict=True))}, others={self.others})"
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def apply(self, mask: NDArray[np.int64], seen: NDArray[np.bool_], name: str) -> None:
+        """Turn stored numbers into classes in place; what is no class is not seen."""
+        place = np.searchsorted(self.stored, mask).clip(max=len(self.stored) - 1)
+        known = self.stored[place] == mask
+        if not self.others and not known[seen].all():
+            found = np.unique(mask[seen & ~known])
+            raise CatalogError(
+                f"{name}: class {', '.join(map(str, found[:5]))} is not in the table of classes; add it, or list it in ignore="
+            )
+        classes = self.classes[place]
+        np.copyto(mask, classes, where=known)
+        seen &= ~known | (classes >= 0)
+
+
+@dataclass(frozen=True)
+class MaskField(Field):
+    """``mask`` (H, W) int64; ``ignore`` where not observed, outside or of no class.
+
+    Parameters
+    ----------
+    image : Assembly of one band
+    codes : Codes or None
+        None keeps the stored numbers as classes.
+    classes : names by class, or None
+    ignore : int
+    """
+
+    image: Assembly = None  # type: ignore[assignment]  # required, but follows a default
+    codes: Codes | None = None
+    classes: tuple[str, ...] | None = None
+    ignore: int = IGNORE
+
+    def slots(self, catalog: Catalog, spot: Spot) -> Slots:
+        """The mask."""
+        return {self.keys[0]: (spot.grid.shape, np.int64)}
+
+    def fill(self, catalog: Catalog, spot: Spot, out: Buffers) -> Mapping[str, Any]:
+        """Read a window, or from the whole row by place."""
+        if spot.row is None or spot.window is None:
+            return self.fill_on(catalog, np.array([spot.row]), spot, out)
+        mask = out[self.keys[0]]
+        stored, seen = self._room(mask)
+        self.image.read_window(catalog, spot.row, spot.window, stored, seen, spot.inside)
+        self._settle(mask, stored[0], seen, catalog.key[spot.row])
+        return {}
+
+    def fill_on(self, catalog: Catalog, rows: NDArray[np.int64], spot: Spot, out: Buffers) -> Mapping[str, Any]:
+        """Read a mosaic."""
+        mask = out[self.keys[0]]
+        stored, seen = self._room(mask)
+        self.image.read_grid(catalog, rows.tolist(), spot.grid, stored, seen, spot.inside)
+        self._settle(mask, stored[0], seen, catalog.key[rows[0]] if len(rows) else "")
+        return {}
+
+    def _room(self, mask: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        return room((1, *mask.shape), self.image.dtype), room(mask.shape, np.bool_)
+
+    def _settle(self, mask: NDArray[np.int64], stored: NDArray[Any], seen: NDArray[np.bool_], key: str) -> None:
+        """Turn stored class numbers into a mask, or say which of them is no class."""
+        with np.errstate(invalid="ignore"):
+            mask[:] = stored
+        broken = seen & (mask != stored)
+        if broken.any():
+            raise DtypeError(f"item {key!r}: class numbers must be whole, got {stored[broken][0]}")
+        if self.codes is not None:
+            self.codes.apply(mask, seen, f"item {key!r}")
+        mask[~seen] = self.ignore

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from geodata.bands import Bands
 from geodata.catalog import Catalog
+from geodata.catalog.paths import fields, filled, resolve
 from geodata.errors import DtypeError, GridError, ReadError
 from geodata.grid import Grid
 from geodata.parts import Part
@@ -97,45 +98,71 @@ class Assembly:
         present = self._present(catalog, row)
         if present is None:
             seen[:] = False
-        for part, place in present or []:
-            self._read_part(catalog, row, part, place, block, limits, image[(slice(None), *within)], seen)
+        for parts in self._by_ratio(present or []):
+            self._read_parts(catalog, row, parts, block, limits, image[(slice(None), *within)], seen)
         if not valid.all():
             np.copyto(image, self.fill, where=~valid, casting="unsafe")
 
     def _present(self, catalog: Catalog, row: int) -> list[tuple[Part, Place]] | None:
         """Return the files that a row has, or None if together they lack a band."""
-        found = [(part, _place(catalog, part.asset, row)) for part in self.parts]
+        values = catalog.values(row, self._columns)
+        found = [(part, _place(catalog, part.asset, values)) for part in self.parts]
         present = [(part, place) for part, place in found if place is not None]
         channels = {c for part, _ in present for c in part.channels}
         return present if len(channels) == len(self.bands) else None
 
-    def _read_part(
+    @cached_property
+    def _columns(self) -> tuple[str, ...]:
+        """The columns that the paths of its files are made of."""
+        texts = (t for p in self.parts for t in (p.asset.href, p.asset.inside, p.asset.layout))
+        return tuple(dict.fromkeys(name for text in texts for name in fields(text)))
+
+    def _by_ratio(self, present: Sequence[tuple[Part, Place]]) -> list[list[tuple[Part, Place]]]:
+        """Files of coarser pixels, those of one size together, and each file that needs no enlarging alone."""
+        groups: dict[Any, list[tuple[Part, Place]]] = {}
+        for i, (part, place) in enumerate(present):
+            ratio = part.asset.ratio
+            groups.setdefault((ratio, part.asset.dtype) if ratio > self.ratio else i, []).append((part, place))
+        return list(groups.values())
+
+    def _read_parts(
         self,
         catalog: Catalog,
         row: int,
-        part: Part,
-        place: Place,
+        parts: Sequence[tuple[Part, Place]],
         block: Block,
         limits: Block,
         image: NDArray[Any],
         seen: NDArray[np.bool_],
     ) -> None:
-        asset = part.asset
-        window, lead = self._file_window(catalog, row, block, limits, asset.ratio)
-        grow = asset.ratio // self.ratio
-        direct = grow == 1 and part.run and np.can_cast(asset.dtype, image.dtype, "safe")
-        channels: Any = slice(part.channels[0], part.channels[-1] + 1) if part.run else list(part.channels)
-        out = image[channels] if direct else None
-        try:
-            raster = read(asset, place, window, out)
-        except ReadError as error:
-            raise ReadError(f"item {catalog.key[row]!r}, band {', '.join(asset.bands.names[:3])}: {error}") from error
-        if grow > 1:
-            height, width = image.shape[1:]
-            raster = enlarge(raster, grow, lead, (height, width), self.resampling)
-        if not direct:
-            image[channels] = self._cast(raster, place.href)
-        seen &= raster.valid
+        ratio = parts[0][0].asset.ratio
+        window, lead = self._file_window(catalog, row, block, limits, ratio)
+        grow = ratio // self.ratio
+        found = []
+        for part, place in parts:
+            asset = part.asset
+            direct = grow == 1 and part.run and np.can_cast(asset.dtype, image.dtype, "safe")
+            out = image[_slice(part.channels)] if direct else None
+            try:
+                raster = read(asset, place, window, out)
+            except ReadError as error:
+                raise ReadError(
+                    f"item {catalog.key[row]!r}, band {', '.join(asset.bands.names[:3])}: {error}"
+                ) from error
+            if direct:
+                seen &= raster.valid
+            else:
+                found.append((part.channels, raster, place.href))
+        if grow > 1 and len(found) > 1 and all(raster.valid.all() for _, raster, _ in found):
+            # Bands of one size are enlarged together: it is the number of steps that takes the time.
+            channels = tuple(c for own, _, _ in found for c in own)
+            whole = Raster(np.concatenate([raster.data for _, raster, _ in found]), found[0][1].valid)
+            found = [(channels, whole, found[0][2])]
+        for channels, raster, href in found:
+            if grow > 1:
+                raster = enlarge(raster, grow, lead, (image.shape[1], image.shape[2]), self.resampling)
+            image[_slice(channels)] = self._cast(raster, href)
+            seen &= raster.valid
 
     def _file_window(
         self, catalog: Catalog, row: int, block: Block, limits: Block, ratio: int
@@ -234,12 +261,13 @@ class Assembly:
         if asset.validity == "all" and asset.format == "raster":
             levels = partial(averages, place.href, source.shape)
         direct = part.run and np.can_cast(asset.dtype, image.dtype, "safe")
-        channels: Any = slice(part.channels[0], part.channels[-1] + 1) if part.run else list(part.channels)
-        out = image[channels] if direct else np.empty((len(part.channels), *target.shape), dtype=asset.dtype)
+        out = (
+            image[_slice(part.channels)] if direct else np.empty((len(part.channels), *target.shape), dtype=asset.dtype)
+        )
         own_nodata = asset.nodata if asset.validity == "nodata" else None
         observed = warp(fetch, source, target, self.resampling, out, nodata=own_nodata, inside=inside, levels=levels)
         if not direct:
-            image[channels] = self._cast(Raster(out, observed), place.href)
+            image[_slice(part.channels)] = self._cast(Raster(out, observed), place.href)
         seen &= observed
 
     def _cast(self, raster: Raster, href: str) -> NDArray[Any]:
@@ -267,11 +295,17 @@ def _limits(catalog: Catalog, row: int, inside: Grid | None) -> Block:
     return max(r, 0), max(c, 0), min(r + inside.height, rows), min(c + inside.width, cols)
 
 
-def _place(catalog: Catalog, asset: Asset, row: int) -> Place | None:
-    href = catalog.href(asset, row)
+def _slice(channels: tuple[int, ...]) -> Any:
+    """Index consecutive channels without a copy, others one by one."""
+    first, last = channels[0], channels[-1]
+    return slice(first, last + 1) if channels == tuple(range(first, last + 1)) else list(channels)
+
+
+def _place(catalog: Catalog, asset: Asset, values: Mapping[str, Any]) -> Place | None:
+    href = filled(asset.href, values)
     if href is None:
         return None
     if asset.format == "raster":
-        return Place(href)
-    inside, layout = catalog.filled(asset.inside, row), catalog.filled(asset.layout, row)
-    return None if inside is None or layout is None else Place(href, inside, layout)
+        return Place(resolve(catalog.root, href))
+    inside, layout = filled(asset.inside, values), filled(asset.layout, values)
+    return None if inside is None or layout is None else Place(resolve(catalog.root, href), inside, layout)

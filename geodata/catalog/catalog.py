@@ -19,7 +19,7 @@ from geodata.catalog.arrow import number_array, values_of
 from geodata.catalog.columns import check, matching, parse, row_numbers
 from geodata.catalog.concat import concat
 from geodata.catalog.footprint import Footprints, boxes84
-from geodata.catalog.paths import fields, resolve
+from geodata.catalog.paths import fields, filled, resolve
 from geodata.catalog.scan import scan
 from geodata.catalog.tree import Tree
 from geodata.crs import CRS, crs_text
@@ -210,13 +210,12 @@ class Catalog:
 
     def href(self, asset: Asset, row: int) -> str | None:
         """Return the path or URL of an item's file, None if the item lacks it."""
-        path = self.filled(asset.href, row)
+        path = filled(asset.href, self.values(row, fields(asset.href)))
         return path and resolve(self.root, path)
 
-    def filled(self, template: str, row: int) -> str | None:
-        """Return a template with the values of a row's columns, None if one of them is null."""
-        values = {name: self.table[name][row].as_py() for name in fields(template)}
-        return None if None in values.values() else template.format(**values)
+    def values(self, row: int, names: Iterable[str]) -> dict[str, Any]:
+        """Return what columns hold in a row, None for null."""
+        return {name: self.table[name][row].as_py() for name in names}
 
     def take(self, rows: Any) -> Catalog:
         """Return some rows in the order given (integers, or a boolean mask)."""

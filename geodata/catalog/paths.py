@@ -7,14 +7,14 @@ import os
 import re
 import stat
 import string
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from itertools import takewhile
 from typing import Any
 
 from geodata.errors import CatalogError, NoFilesError
 
-__all__ = ["check_root", "fields", "find_files", "resolve"]
+__all__ = ["check_root", "fields", "filled", "find_files", "resolve"]
 
 URL_SCHEMES = ("http://", "https://", "s3://", "gs://", "az://")
 
@@ -210,3 +210,9 @@ def fields(template: str) -> tuple[str, ...]:
         if name is not None and (not re.fullmatch(r"[\w-]+", name) or name.isdigit() or spec or conversion):
             raise CatalogError(f"path template {template!r} may only name columns, as {{column}}")
     return tuple(name for _, name, _, _ in parts if name)
+
+
+def filled(template: str, values: Mapping[str, Any]) -> str | None:
+    """Return a template with the values of columns, None if one that it names is null."""
+    names = fields(template)
+    return None if any(values[name] is None for name in names) else template.format(**values)

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,7 @@ def _renew() -> None:
 os.register_at_fork(after_in_child=_renew)
 
 
+@lru_cache(maxsize=256)
 def stored_nodata(nodata: float | None, dtype: Any) -> Any:
     """Return a nodata value as pixels of a dtype hold it, None if they cannot: a header may say -9999.1, or -1 of uint8."""
     kind = np.dtype(dtype)
@@ -70,10 +72,12 @@ def observed(data: NDArray[Any], validity: str, nodata: float | None, dtype: str
     ----------
     validity, nodata, dtype : as in `Asset`; ``dtype`` None is that of the data
     """
-    valid = np.ones(data.shape[1:], dtype=bool)
     missing = stored_nodata(nodata, dtype or data.dtype) if validity in ("nodata", "mask", "alpha") else None
-    if missing is not None:
-        valid = (data != data.dtype.type(missing)).all(axis=0)
+    if missing is None:
+        valid = np.ones(data.shape[1:], dtype=bool)
+    else:
+        seen = data != data.dtype.type(missing)
+        valid = seen[0] if len(seen) == 1 else seen.all(axis=0)
     if data.dtype.kind == "f" and validity != "all":
         valid &= ~np.isnan(data).any(axis=0)
     return valid

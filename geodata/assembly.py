@@ -18,6 +18,7 @@ from geodata.grid import Grid
 from geodata.parts import Part
 from geodata.query import Window
 from geodata.readers.base import Asset, PixelWindow, Raster
+from geodata.readers.dates import read_dates
 from geodata.readers.door import Place, read
 from geodata.readers.enlarge import enlarge
 from geodata.readers.overviews import averages, read_average
@@ -102,6 +103,29 @@ class Assembly:
             self._read_parts(catalog, row, parts, block, limits, image[(slice(None), *within)], seen)
         if not valid.all():
             np.copyto(image, self.fill, where=~valid, casting="unsafe")
+
+    def read_dates(
+        self, catalog: Catalog, rows: Sequence[int], window: Window, image: NDArray[Any], valid: NDArray[np.bool_]
+    ) -> bool:
+        """Fill ``image`` (T, C, h, w) and ``valid`` (T, h, w) with one window of rows that are dates of one array.
+
+        Returns False, and fills nothing to rely on, if they are not; then they are read one by one.
+        """
+        r, c, h, w = window
+        own = all(p.asset.format != "raster" and p.asset.ratio == self.ratio == 1 and p.run for p in self.parts)
+        whole = r >= 0 and c >= 0 and all(r + h <= catalog.shape[i, 0] and c + w <= catalog.shape[i, 1] for i in rows)
+        if not own or not whole or (catalog.origin[rows] != catalog.origin[rows[0]]).any():
+            return False
+        at = (r + int(catalog.origin[rows[0], 0]), c + int(catalog.origin[rows[0], 1]), h, w)
+        valid[:] = True
+        for part in self.parts:
+            places = [_place(catalog, part.asset, catalog.values(row, self._columns)) for row in rows]
+            there = [place for place in places if place is not None]
+            fits = np.can_cast(part.asset.dtype, image.dtype, "safe") and len(there) == len(places)
+            if not fits or not read_dates(part.asset, there, at, image[:, _slice(part.channels)], valid):
+                return False
+        np.copyto(image, self.fill, where=~valid[:, None], casting="unsafe")
+        return True
 
     def _present(self, catalog: Catalog, row: int) -> list[tuple[Part, Place]] | None:
         """Return the files that a row has, or None if together they lack a band."""

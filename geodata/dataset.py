@@ -84,6 +84,10 @@ class Dataset(torch.utils.data.Dataset[Sample], ABC):
     def _fill_on(self, spot: Spot, out: Buffers, rows: NDArray[np.int64] | None = None) -> dict[str, Any]:
         """Read whatever rows lie under ``spot.grid`` into ``out``; pixels under none stay unobserved."""
 
+    def _fill_dates(self, rows: NDArray[np.int64], spot: Spot, out: Buffers) -> dict[str, Any] | None:
+        """Read a window of many rows on one grid into ``out`` with a leading time axis; None to have them one by one."""
+        return None
+
     def _taken(self, catalog: Catalog, parents: NDArray[np.int64]) -> Self:
         """Return this dataset over other rows; ``parents`` says which old row each new one is of."""
         new = copy(self)

@@ -94,14 +94,19 @@ class SeriesDataset(Dataset):
         return {k: ((n, *shape), d) for k, (shape, d) in self.base._slots(Spot(spot.grid, spot.time)).items()}
 
     def _fill(self, spot: Spot, out: Buffers) -> dict[str, Any]:
-        return self._fill_dates(spot, out)
+        return self._fill_each(spot, out)
 
     def _fill_on(self, spot: Spot, out: Buffers, rows: NDArray[np.int64] | None = None) -> dict[str, Any]:
-        return self._fill_dates(Spot(spot.grid, spot.time, inside=spot.inside), out)
+        return self._fill_each(Spot(spot.grid, spot.time, inside=spot.inside), out)
 
-    def _fill_dates(self, spot: Spot, out: Buffers) -> dict[str, Any]:
+    def _fill_each(self, spot: Spot, out: Buffers) -> dict[str, Any]:
         rest: dict[str, Any] = {}
         times = []
+        if spot.row is not None:
+            group = self.groups[spot.row]
+            at_once = self.base._fill_dates(group, spot, out)
+            if at_once is not None:
+                return at_once | {"key": self.base.catalog.key[group[0]], **self._time(self.base.catalog.time[group])}
         for t, rows in enumerate(self._dates(spot)):
             part = {k: v[t] for k, v in out.items() if k in self.base._slots(Spot(spot.grid, spot.time))}
             if spot.row is not None:
@@ -115,8 +120,10 @@ class SeriesDataset(Dataset):
             rest.pop("key", None)
         else:
             rest.setdefault("key", self.base.catalog.key[self._dates(spot)[0][0]])
-        rest["time" if not self.name else f"time_{self.name}"] = torch.from_numpy(np.array(times).reshape(-1, 2))
-        return rest
+        return rest | self._time(np.array(times).reshape(-1, 2))
+
+    def _time(self, times: NDArray[np.float64]) -> dict[str, Any]:
+        return {f"time_{self.name}" if self.name else "time": torch.from_numpy(times)}
 
 
 def stack(dataset: Dataset) -> Dataset:

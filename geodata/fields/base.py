@@ -68,3 +68,12 @@ class Field(ABC):
                 f"or leave it out with keys="
             )
         return self.fill(catalog, Spot(spot.grid, spot.time, int(rows[0]), None, spot.inside), out)
+
+    def fill_dates(
+        self, catalog: Catalog, rows: NDArray[np.int64], spot: Spot, out: Buffers
+    ) -> Mapping[str, Any] | None:
+        """Read a window of many rows on one grid into ``out`` with a leading time axis.
+
+        None if that is not quicker than one by one: then nothing in ``out`` is to be relied on.
+        """
+        return None

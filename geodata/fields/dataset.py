@@ -107,6 +107,15 @@ class FieldDataset(Dataset):
             rest |= field.fill_on(self.catalog, found, spot, out)
         return rest
 
+    def _fill_dates(self, rows: NDArray[np.int64], spot: Spot, out: Buffers) -> dict[str, Any] | None:
+        rest: dict[str, Any] = {}
+        for field in self.fields:
+            found = field.fill_dates(self.catalog, rows, spot, out)
+            if found is None:
+                return None
+            rest |= found
+        return rest
+
     def _ordered(self, rows: NDArray[np.int64], grid: Grid) -> NDArray[np.int64]:
         if len(rows) < 2:
             return rows

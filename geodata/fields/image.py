@@ -77,6 +77,15 @@ class ImageField(Field):
             image.read_grid(catalog, rows.tolist(), target, data, valid, spot.inside)
         return self._rest(spot)
 
+    def fill_dates(
+        self, catalog: Catalog, rows: NDArray[np.int64], spot: Spot, out: Buffers
+    ) -> Mapping[str, Any] | None:
+        """Read a window of rows that are dates of one array at once, if they are and nothing confines them."""
+        if spot.inside is not None or spot.window is None:
+            return None
+        done = all(i.read_dates(catalog, rows.tolist(), spot.window, d, v) for i, d, v in self._targets(out))
+        return self._rest(spot) if done else None
+
     def _targets(self, out: Buffers) -> Iterator[tuple[Assembly, NDArray[Any], NDArray[np.bool_]]]:
         for suffix, image in self.images.items():
             yield image, out[self._key(suffix)], out[f"valid{self.tail}{suffix}"]

@@ -45,8 +45,14 @@ def corner_of_tile(tile: str) -> tuple[int, int, int]:
     epsg = (32600 if band >= 10 else 32700) + zone
     x = (columns.index(parts[3]) + 1) * SQUARE
     row = (_ROWS.index(parts[4]) - (5 if zone % 2 == 0 else 0)) % 20 * SQUARE
-    # Row letters repeat every 2,000 km; a band of 8 degrees is less than 900 km high (12 degrees for X: 1,340 km).
-    central = 6 * zone - 183
-    lowest = pyproj.Transformer.from_crs(4326, epsg, always_xy=True).transform(central, 8 * (band - 10))[1]
-    cycle = -(-(lowest - SQUARE - row) // (20 * SQUARE))
-    return epsg, x, int(row + max(cycle, 0) * 20 * SQUARE)
+    # Row letters repeat every 2,000 km, and a band is less high than that.
+    to_utm = pyproj.Transformer.from_crs(4326, epsg, always_xy=True)
+    lowest, highest = (
+        to_utm.transform(6 * zone - 183, 8 * (band - 10) + height)[1] for height in (0, 12 if band == 19 else 8)
+    )
+    y = row + -(-(lowest - SQUARE - row) // (20 * SQUARE)) * 20 * SQUARE
+    if y > highest:
+        raise CatalogError(
+            f"no 100 km square is called {tile!r}: row {parts[4]} does not meet latitude band {parts[2]}"
+        )
+    return epsg, x, int(y)

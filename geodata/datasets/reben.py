@@ -6,20 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
-from geodata.bands import Band, Bands
 from geodata.catalog import Catalog
 from geodata.datasets import reben_table
 from geodata.datasets.archive import ArchiveDataset, Common
-from geodata.datasets.tables import classes
+from geodata.datasets.reben_table import LANDCOVER, S1, S2
 from geodata.download import Source
 from geodata.errors import CatalogError
 from geodata.spec import DatasetSpec, Image, Label, Mask
 
 __all__ = ["BigEarthNetV2", "ReBEN"]
-
-S2 = Bands(replace(b, scale=1e-4, unit="reflectance") for b in Bands.of_sensor("sentinel-2") if b.name != "B10")
-S1 = Bands([Band("VV", gsd=10, unit="dB"), Band("VH", gsd=10, unit="dB")], state="dB")
-LANDCOVER = classes("clc19")
 
 
 class ReBEN(ArchiveDataset):
@@ -35,6 +30,7 @@ class ReBEN(ArchiveDataset):
         Order of the classes of label and mask. Published weights use either.
     excluded : bool
         Take in the 69,450 patches with seasonal snow, cloud or shadow, which the authors leave out.
+    lmdb : folder below the root with the images as rico-hdl packs them (``data.mdb``), or None for the published GeoTIFFs
     common : as in `geodata.datasets.archive.Common`; splits are ``train``, ``validation`` and ``test``
     """
 
@@ -71,6 +67,7 @@ class ReBEN(ArchiveDataset):
         *,
         order: str | tuple[str, ...] = "official",
         excluded: bool = False,
+        lmdb: str | None = None,
         **common: Unpack[Common],
     ) -> None:
         names = {"official": LANDCOVER.names, "alphabetical": tuple(sorted(LANDCOVER.names))}.get(order, order)  # type: ignore[arg-type]  # a tuple is no key
@@ -78,12 +75,14 @@ class ReBEN(ArchiveDataset):
             raise CatalogError(f"order={order!r} must be 'official', 'alphabetical' or the 19 names in order")
         ordered = LANDCOVER.ordered(tuple(names))
         contents = [replace(c, classes=ordered) if isinstance(c, (Label, Mask)) else c for c in self.spec.contents]
-        super().__init__(root, contents=contents, options={"excluded": excluded}, **common)
+        if lmdb is not None:
+            contents = [replace(c, needs=lmdb if c.needs else "", folders="") for c in contents]
+        super().__init__(root, contents=contents, options={"excluded": excluded, "lmdb": lmdb}, **common)
 
     @classmethod
     def index(cls, root: Path, *, on_error: str, progress: bool, **options: Any) -> Catalog:
         """Make the catalog from the tables alone; no image is touched."""
-        return reben_table.catalog(root, S2, S1, excluded=options["excluded"])
+        return reben_table.catalog(root, **options)
 
     @classmethod
     def fake(cls, root: Path, items: int = 4) -> None:

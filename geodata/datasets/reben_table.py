@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +11,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from geodata.bands import Bands
+from geodata.bands import Band, Bands
 from geodata.catalog import Catalog
 from geodata.catalog.arrow import values_of
 from geodata.datasets.mgrs import SQUARE, corner_of_tile
+from geodata.datasets.tables import classes
 from geodata.errors import CatalogError, NoFilesError
 from geodata.readers.base import Asset
 
-__all__ = ["FILES", "HOST", "TRAPS", "TREE", "catalog"]
+__all__ = ["FILES", "HOST", "LANDCOVER", "S1", "S2", "TRAPS", "TREE", "assets", "catalog"]
 
 TREE = """\
 BigEarthNet-S2/<tile product>/<patch_id>/<patch_id>_{B01,B02,...,B8A,...,B12}.tif
@@ -46,6 +48,10 @@ TRAPS = (
     "The name of the first version of a patch, s2v1_name, states another time in 18 % of rows; join by the columns.",
 )
 
+S2 = Bands(replace(b, scale=1e-4, unit="reflectance") for b in Bands.of_sensor("sentinel-2") if b.name != "B10")
+S1 = Bands([Band("VV", gsd=10, unit="dB"), Band("VH", gsd=10, unit="dB")], state="dB")
+LANDCOVER = classes("clc19")
+
 PATCH = 1200
 """Side of a patch, m."""
 
@@ -56,7 +62,7 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def catalog(root: Path, s2: Bands, s1: Bands, *, excluded: bool) -> Catalog:
+def catalog(root: Path, *, excluded: bool, lmdb: str | None = None) -> Catalog:
     """Make the catalog of all patches from ``metadata.parquet``, and from the excluded ones if asked for.
 
     Raises
@@ -90,27 +96,35 @@ def catalog(root: Path, s2: Bands, s1: Bands, *, excluded: bool) -> Catalog:
             "tile": tile,
             "s1_scene": scene.dictionary_encode(),
         },
-        assets=assets(s2, s1),
+        assets=[_record(asset, lmdb) for asset in assets()] if lmdb else assets(),
     )
 
 
-def assets(s2: Bands, s1: Bands) -> list[Asset]:
+def assets() -> list[Asset]:
     """Return the 15 files of a patch."""
     patch, scene = "{product}/{patch_id}/{patch_id}", "{s1_scene}/{s1_name}/{s1_name}"
     optical = [
         Asset(
             f"BigEarthNet-S2/{patch}_{b.name}.tif", Bands([b]), (1,), int((b.gsd or 10) / 10), "uint16", 0.0, "nodata"
         )
-        for b in s2
+        for b in S2
     ]
     radar = [
-        Asset(f"BigEarthNet-S1/{scene}_{b.name}.tif", Bands([b], "dB"), (1,), 1, "float32", None, "nan") for b in s1
+        Asset(f"BigEarthNet-S1/{scene}_{b.name}.tif", Bands([b], "dB"), (1,), 1, "float32", None, "nan") for b in S1
     ]
     return [
         *optical,
         *radar,
         Asset(f"Reference_Maps/{patch}_reference_map.tif", Bands(["reference_map"]), (1,), 1, "uint16", 0.0, "nodata"),
     ]
+
+
+def _record(asset: Asset, lmdb: str) -> Asset:
+    """Return an asset as rico-hdl packs it: a record for each patch and modality, a tensor for each band."""
+    (band,) = asset.bands
+    record = "{patch_id}/" if asset.href.startswith("BigEarthNet-S2") else "{s1_name}/"
+    inside = "{patch_id}_reference_map/Data" if band.name == "reference_map" else record + band.name
+    return replace(asset, href=lmdb, format="lmdb", inside=inside, layout="h w")
 
 
 def _read(path: Path) -> pa.Table:

@@ -100,14 +100,17 @@ def present(
     listed: dict[str, frozenset[str]] = {}
     kept = np.flatnonzero(there)
     for asset in assets:
-        paths = _filled(catalog.take(kept), asset.href)
-        kept = kept[[_is_there(catalog.root, path, listed) for path in paths]]
+        some = catalog.take(kept)
+        if asset.format == "lmdb":
+            kept = kept[_recorded(some, asset)]
+        else:
+            kept = kept[[_is_there(catalog.root, path, listed) for path in _filled(some, asset.href)]]
     there = np.isin(np.arange(len(catalog)), kept)
     if not there.any():
         raise NoFilesError(
             f"{spec.title}: none of {len(catalog)} items in its table has its files below {catalog.root}. Expected:\n{spec.tree}"
         )
-    return replace(catalog.take(there), dropped=tuple(catalog.key[~there].tolist()))
+    return replace(catalog.take(there), dropped=(*catalog.dropped, *catalog.key[~there].tolist()))
 
 
 def _check_folders(catalog: Catalog, content: Content, spec: DatasetSpec) -> None:
@@ -122,8 +125,19 @@ def _check_folders(catalog: Catalog, content: Content, spec: DatasetSpec) -> Non
 
 def _filled(catalog: Catalog, template: str) -> list[str]:
     names = fields(template)
+    if not names:
+        return [template] * len(catalog)
     columns: list[NDArray[np.object_]] = [catalog.column(name) for name in names]
     return [template.format(**dict(zip(names, values, strict=True))) for values in zip(*columns, strict=True)]
+
+
+def _recorded(catalog: Catalog, asset: Asset) -> list[bool]:
+    """Whether each row has its record in a database."""
+    from geodata.readers.records import keys_in
+
+    known = {path: set(keys_in(os.path.join(catalog.root, path))) for path in set(_filled(catalog, asset.href))}
+    pairs = zip(_filled(catalog, asset.href), _filled(catalog, asset.inside), strict=True)
+    return [inside.rpartition("/")[0] in known[path] for path, inside in pairs]
 
 
 def _is_there(root: str, path: str, listed: dict[str, frozenset[str]]) -> bool:

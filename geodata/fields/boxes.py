@@ -60,8 +60,9 @@ class BoxesField(Field):
         # A tile is a part of the image that its annotations speak of.
         r, c, height, width = spot.window
         down, across = catalog.origin[row].tolist()
-        corners = points.reshape(len(labels), -1, 2) - np.array([c + across, r + down], dtype=np.float32)
-        boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1) if len(labels) else np.empty((0, 4))
+        points = points.reshape(len(labels), -1, 2) if len(labels) else np.empty((0, 4, 2), np.float32)
+        corners = points - np.array([c + across, r + down], dtype=np.float32)
+        boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
         cut = boxes.clip(0, np.array([width, height, width, height]))
         kept = _area(cut) >= LEAST * _area(boxes)
         values = {"boxes": cut, "corners": corners, "box_labels": labels}

@@ -52,7 +52,8 @@ class LooseField(Field):
 
     def _whole(self, catalog: Catalog, spot: Spot) -> Spot:
         row = spot.row
-        if row is None or spot.window != (0, 0, *catalog.shape[row].tolist()) or catalog.origin[row].any():
+        whole = row is not None and spot.window == (0, 0, *catalog.shape[row].tolist())
+        if row is None or not whole or "tile_of" in catalog.table.column_names:
             raise GridError(
                 f"{self.field.keys[0]} is on no common grid with the item, so no window of the item says which part of it to read; "
                 f"read whole items, or leave it out with keys="

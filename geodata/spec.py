@@ -24,12 +24,15 @@ class Classes:
     codes : {stored number: class}, or None if numbers are stored as classes
         A negative class means that pixels of this number are of no class.
     counts : K items or pixels of each class in the published archive, or none
+    unlisted : {"refuse", "ignore"}
+        Whether a stored number that `codes` does not list is an error, or of no class.
     """
 
     names: tuple[str, ...]
     colours: tuple[str, ...] = ()
     codes: Mapping[int, int] | None = None
     counts: tuple[int, ...] = ()
+    unlisted: str = "refuse"
 
     def __post_init__(self) -> None:
         for what, values in (("names", set(self.names)), ("colours", self.colours), ("counts", self.counts)):
@@ -49,6 +52,7 @@ class Classes:
             tuple(self.colours[i] for i in old) if self.colours else (),
             {code: new.get(value, value) for code, value in self._codes.items()},
             tuple(self.counts[i] for i in old) if self.counts else (),
+            self.unlisted,
         )
 
     @property
@@ -86,12 +90,14 @@ class Image(Content):
     shape : height and width in pixels of its finest bands as published, or None where they vary
     resampling : how coarser bands come onto the grid of the finer ones
     size : columns that hold its height and width, if it shares no grid with the item
+    dtype : what it is always read as, or None for what the user asks for
     """
 
     bands: Bands = field(default_factory=lambda: Bands([]))
     shape: tuple[int, int] | None = None
     resampling: str = "bilinear"
     size: tuple[str, str] | None = None
+    dtype: str | None = None
 
 
 @dataclass(frozen=True)
@@ -171,6 +177,9 @@ class DatasetSpec:
     listed : bool
         Whether its rows are from a table of the archive, so that their files may be missing.
     splits : names of its own parts, as written in the column ``split``
+    lists : template of the files that say which item is in which part, ``"{}.txt"``, or ``""``
+        Needed only for the parts that are asked for; a change of them makes a new catalog.
+    watch : globs of other files that decide which rows there are
     sources : files to download; without addresses they must be brought
     items : number of items when complete, or None if that is not known
     traps : what goes wrong for people who read it by themselves
@@ -188,6 +197,8 @@ class DatasetSpec:
     needs: tuple[str, ...] = ()
     listed: bool = False
     splits: tuple[str, ...] = ()
+    lists: str = ""
+    watch: tuple[str, ...] = ()
     sources: tuple[Source, ...] = ()
     items: int | None = None
     traps: tuple[str, ...] = ()

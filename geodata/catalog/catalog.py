@@ -214,8 +214,9 @@ class Catalog:
         return path and resolve(self.root, path)
 
     def values(self, row: int, names: Iterable[str]) -> dict[str, Any]:
-        """Return what columns hold in a row, None for null."""
-        return {name: self.table[name][row].as_py() for name in names}
+        """Return what columns hold in a row, None for null; ``key`` of a tile is that of the item it was cut from."""
+        cut = "tile_of" in self.table.column_names
+        return {name: self.table["tile_of" if cut and name == "key" else name][row].as_py() for name in names}
 
     def take(self, rows: Any) -> Catalog:
         """Return some rows in the order given (integers, or a boolean mask)."""

@@ -92,7 +92,9 @@ def _about(catalog: Catalog, path: Path, n: int) -> dict[str, Any]:
         relative = os.path.relpath(os.path.realpath(root or "."), os.path.realpath(path.parent))
         root = relative if relative.split(os.sep)[0] != ".." else os.path.abspath(root or ".")
     assets = [a.to_dict() for a in catalog.assets]
-    return {"version": VERSION, "root": root, "lattice": catalog.lattice, "rows": n, "assets": assets}
+    about = {"version": VERSION, "root": root, "lattice": catalog.lattice, "rows": n, "assets": assets}
+    left_out = {"skipped": list(catalog.skipped), "dropped": list(catalog.dropped)}
+    return about | {name: items for name, items in left_out.items() if items}
 
 
 def _geo(boxes: NDArray[np.float64], kinds: list[str]) -> dict[str, Any]:
@@ -235,6 +237,8 @@ def _contents(table: pa.Table, about: dict[str, Any], path: Path) -> dict[str, A
         "root": root,
         "lattice": lattice,
         "assets": assets,
+        "skipped": tuple(map(str, about.get("skipped", ()))),
+        "dropped": tuple(map(str, about.get("dropped", ()))),
     }
 
 

@@ -77,6 +77,7 @@ class ArchiveDataset(FieldDataset):
     root : folder that holds what `spec` shows as its tree
     contents : what a sample holds, if options changed it; else as in `spec`
     options : what `index` is called with: it decides which rows there are
+    lists : template of the files that say which item is in which part, if an option changed it; else as in `spec`
     common : as in `Common`
     """
 
@@ -106,6 +107,7 @@ class ArchiveDataset(FieldDataset):
         *,
         contents: Sequence[Content] | None = None,
         options: Mapping[str, Any] | None = None,
+        lists: str | None = None,
         **common: Unpack[Common],
     ) -> None:
         place, on_error = Path(root), common.get("on_error", "raise")
@@ -113,15 +115,19 @@ class ArchiveDataset(FieldDataset):
             raise CatalogError(f"on_error={on_error!r} must be 'raise' or 'skip'")
         known = tuple(self.spec.contents if contents is None else contents)
         chosen = _chosen(known, common.get("keys"), common.get("bands"))
+        spec, progress, split = self.spec, common.get("progress", True), common.get("split")
         if common.get("download", False):
-            self.download(place, progress=common.get("progress", True))
-        spec, progress = self.spec, common.get("progress", True)
-        check_root(place, (*spec.needs, *(c.needs for c in chosen if c.needs)), spec)
+            self.download(place, progress=progress)
+        lists = spec.lists if lists is None else lists
+        asked = [lists.format(p) for p in _listed(split) if p in spec.splits and lists]
+        check_root(place, (*spec.needs, *(c.needs for c in chosen if c.needs), *asked), spec)
+        how = {**(options or {}), **({"lists": lists} if lists else {}), "on_error": on_error}
         catalog = cache.catalog_of(
             spec,
             place,
-            {**(options or {}), "on_error": on_error},
-            lambda: self.index(place, on_error=on_error, progress=progress, **(options or {})),
+            how,
+            [*spec.watch, *(lists.format(part) for part in spec.splits if lists)],
+            lambda: self.index(place, progress=progress, **how),
         )
         reading = Reading(
             common.get("dtype", DEFAULT_DTYPE),
@@ -129,7 +135,7 @@ class ArchiveDataset(FieldDataset):
             common.get("resampling"),
             common.get("ignore_index", IGNORE),
         )
-        catalog = _of_split(catalog, common.get("split"), spec)
+        catalog = _of_split(catalog, split, spec)
         if spec.listed:
             read = assets_read(fields_of(catalog, chosen, common.get("bands"), reading)[1])
             catalog = present(catalog, chosen, read, spec, on_error=on_error)
@@ -165,10 +171,14 @@ def _chosen(contents: Sequence[Content], keys: Sequence[str] | None, bands: Any)
     return [c for c in contents if not (isinstance(c, Mask) and c.chosen and c.band not in bands)]
 
 
+def _listed(split: str | Sequence[str] | None) -> list[str]:
+    return [split] if isinstance(split, str) else list(split or ())
+
+
 def _of_split(catalog: Catalog, split: str | Sequence[str] | None, spec: DatasetSpec) -> Catalog:
     if split is None:
         return catalog
-    wanted = [split] if isinstance(split, str) else list(split)
+    wanted = _listed(split)
     wrong = [s for s in wanted if s not in spec.splits]
     if wrong:
         there = f"it has {', '.join(spec.splits)}" if spec.splits else "it has no split of its own"

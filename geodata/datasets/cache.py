@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,14 +22,17 @@ _FOLDERS = 4096
 """A folder with more entries is known by its own time of change only."""
 
 
-def catalog_of(spec: DatasetSpec, root: Path, options: Mapping[str, Any], make: Callable[[], Catalog]) -> Catalog:
+def catalog_of(
+    spec: DatasetSpec, root: Path, options: Mapping[str, Any], watched: Sequence[str], make: Callable[[], Catalog]
+) -> Catalog:
     """Return the catalog of an archive: the one that is kept, if the archive looks as it did then, else a new one.
 
-    What is looked at are sizes and times of change of the files and folders that are needed, and of the folders in those.
+    What is looked at are sizes and times of change of the files and folders that are needed, of the folders in those, and of
+    files to be ``watched``.
     A change deeper down is not seen: ``geodata check`` looks at every file, and makes the catalog anew.
     """
     which = spec.name + "-" + _digest([sorted((k, repr(v)) for k, v in options.items())])
-    name = f"{which}-{_stamp(spec, root)}.parquet"
+    name = f"{which}-{_stamp(spec, root, watched)}.parquet"
     for folder in places(root):
         if (folder / name).is_file():
             try:
@@ -68,8 +71,8 @@ def _digest(facts: Any) -> str:
     return hashlib.sha256(json.dumps(facts).encode(errors="surrogateescape")).hexdigest()[:12]
 
 
-def _stamp(spec: DatasetSpec, root: Path) -> str:
-    needs = sorted({*spec.needs, *(c.needs for c in spec.contents if c.needs)})
+def _stamp(spec: DatasetSpec, root: Path, watched: Sequence[str]) -> str:
+    needs = sorted({*spec.needs, *(c.needs for c in spec.contents if c.needs), *watched})
     seen = [entry for need in needs for path in named(root, need) for entry in _looks(root, path)]
     return _digest([_VERSION, spec.version, seen])
 

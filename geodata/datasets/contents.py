@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from geodata.bands import Bands
 from geodata.catalog import Catalog
 from geodata.errors import BandsError, CatalogError
@@ -34,7 +36,7 @@ def fields_of(
 ) -> tuple[Catalog, list[Field]]:
     """Return the fields of a sample, and the catalog on the finest grid that they need."""
     chosen = [c for c in contents if isinstance(c, (Image, Mask))]
-    wanted = _by_content(catalog, [c for c in chosen if isinstance(c, Image)], bands)
+    wanted = _by_content(catalog, chosen, bands)
     selected: dict[str, tuple[Bands, tuple[Part, ...]]] = {}
     for content in chosen:
         names = wanted.get(content.key) if isinstance(content, Image) else [content.band]
@@ -71,17 +73,17 @@ def assets_read(fields: Sequence[Field]) -> list[Asset]:
     return found
 
 
-def _by_content(catalog: Catalog, images: Sequence[Image], bands: Any) -> dict[str, list[str]]:
+def _by_content(catalog: Catalog, chosen: Sequence[Image | Mask], bands: Any) -> dict[str, list[str]]:
     """Return the names of the bands asked for, by the key of the image that they are in."""
     there = {band.name: band for asset in catalog.assets for band in asset.bands}
-    of = {c.key: Bands([there[n] for n in c.bands.names if n in there]) for c in images}
+    of = {c.key: Bands([there[n] for n in c.bands.names if n in there]) for c in chosen if isinstance(c, Image)}
     if bands is None:
         return {key: list(held.names) for key, held in of.items()}
     if isinstance(bands, str):
         raise BandsError(f"bands={bands!r} is one text; give a list of names, for example bands=[{bands!r}]")
     if not list(bands):
         raise BandsError("bands=[] asks for nothing; leave it out for all bands")
-    masks = set(there) - {n for held in of.values() for n in held.names}
+    masks = {c.band for c in chosen if isinstance(c, Mask)}
     found: dict[str, list[str]] = {}
     for band in bands:
         if isinstance(band, str) and band in masks:
@@ -107,7 +109,7 @@ def _raster(catalog: Catalog, content: Image | Mask, bands: Bands, parts: tuple[
     assets = [p.asset for p in parts]
     field: Field
     if isinstance(content, Image):
-        dtype = target_dtype(how.dtype, assets)
+        dtype = np.dtype(content.dtype) if content.dtype else target_dtype(how.dtype, assets)
         resampling = how.resampling or content.resampling
         native = how.native and content.size is None
         images = assemblies(catalog, bands, parts, resampling, dtype, native=native, keep=how.dtype is None)
@@ -119,7 +121,8 @@ def _raster(catalog: Catalog, content: Image | Mask, bands: Bands, parts: tuple[
         dtype = target_dtype(None, assets, categorical=True)
         image = assemblies(catalog, bands, parts, "nearest", dtype)[""]
         codes, tail = content.classes.codes, content.key.removeprefix("mask")
-        table = Codes.of({i: i for i in range(len(content.classes.names))} if codes is None else codes)
+        listed = {i: i for i in range(len(content.classes.names))} if codes is None else codes
+        table = Codes.of(listed, others=content.classes.unlisted)
         field = MaskField("mask", tail, image, table, content.classes.names, how.ignore)
     return field if content.size is None else LooseField(field.keys[0], "", field, content.size)
 

@@ -8,22 +8,12 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from geodata.catalog import Catalog
-from geodata.datasets import dior_table
+from geodata.datasets import dior_table as table
 from geodata.datasets.archive import ArchiveDataset, Common
-from geodata.datasets.lists import RGB, seen
-from geodata.datasets.tables import classes
 from geodata.errors import CatalogError
-from geodata.spec import Boxes, DatasetSpec, Image
+from geodata.spec import DatasetSpec
 
 __all__ = ["DIOR"]
-
-OBJECTS = classes("dior")
-MMROTATE = (*OBJECTS.names[:6], *OBJECTS.names[7:9], "dam", *OBJECTS.names[9:])
-IMAGE = Image("image", about="red, green, blue", bands=RGB, shape=(800, 800))
-UPRIGHT = Boxes("boxes", dior_table.UPRIGHT, about="horizontal boxes", read=dior_table.upright, classes=OBJECTS)
-TURNED = Boxes(
-    "boxes", dior_table.ORIENTED, "", "oriented boxes, with their corners", dior_table.corners, OBJECTS, oriented=True
-)
 
 
 class DIOR(ArchiveDataset):
@@ -44,11 +34,9 @@ class DIOR(ArchiveDataset):
 
     Raises
     ------
-    ReadError
-        When a sample is read: if an annotation is torn, declares entities, or has a box outside the image, without area
-        or of another class; it names file, object and box.
-    CatalogError
-        If a row has no annotation, the order is none, or oriented boxes are asked of the copy without.
+    ReadError, CatalogError
+        When a sample is read whose annotation is torn, declares entities, is missing, or has a box outside the image,
+        without area or of another class; it names file, object and box.
     """
 
     spec = DatasetSpec(
@@ -56,16 +44,16 @@ class DIOR(ArchiveDataset):
         title="DIOR",
         about="Objects of 20 classes in optical aerial images from Google Earth, all annotated. DIOR-R is the same images "
         "with oriented boxes.",
-        contents=(IMAGE, UPRIGHT),
-        tree=dior_table.TREE,
+        contents=(table.IMAGE, table.UPRIGHT_BOXES),
+        tree=table.TREE,
         home="https://doi.org/10.1016/j.isprsjprs.2019.11.023",
         licence="unknown",
-        citation="Li, Wan, Cheng, Meng, Han: Object detection in optical remote sensing images: A survey and a new benchmark, "
-        "2020, arXiv:1909.00133",
+        citation=table.CITATION,
         splits=("train", "val", "test"),
-        sources=dior_table.SOURCES,
+        watch=table.WATCH,
+        sources=table.SOURCES,
         items=23_463,
-        traps=dior_table.TRAPS,
+        traps=table.TRAPS,
     )
 
     def __init__(
@@ -76,26 +64,23 @@ class DIOR(ArchiveDataset):
         order: str | Sequence[str] = "alphabetical",
         **common: Unpack[Common],
     ) -> None:
-        names = {"alphabetical": OBJECTS.names, "mmrotate": MMROTATE}.get(order) if isinstance(order, str) else order
+        names = table.ORDERS.get(order) if isinstance(order, str) else order
         if names is None:
             raise CatalogError(f"order={order!r} must be 'alphabetical', 'mmrotate' or the 20 names in order")
-        ordered = OBJECTS.ordered(tuple(map(dior_table.class_name, names)))
-        if oriented and (common.get("download", False) or dior_table.repacked(Path(root))):
+        ordered = table.OBJECTS.ordered(tuple(map(table.class_name, names)))
+        if oriented and (common.get("download", False) or table.repacked(Path(root))):
             raise CatalogError(
                 "this copy of DIOR holds horizontal boxes only; bring the published tree for oriented=True"
             )
-        if common.get("download", False):
-            self.download(root, progress=common.get("progress", True))
-        boxes = replace(TURNED if oriented else UPRIGHT, classes=ordered)
-        if dior_table.repacked(Path(root)):
+        boxes = replace(table.TURNED_BOXES if oriented else table.UPRIGHT_BOXES, classes=ordered)
+        if common.get("download", False) or table.repacked(Path(root)):
             boxes = replace(boxes, needs="")
-        options = {"lists": seen(Path(root), dior_table.LISTS)}
-        super().__init__(root, contents=(IMAGE, boxes), options=options, **common)
+        super().__init__(root, contents=(table.IMAGE, boxes), **common)
 
     @classmethod
     def index(cls, root: Path, *, on_error: str, progress: bool, **options: Any) -> Catalog:
         """Make the catalog from the lists and the headers of the images; no annotation is opened."""
-        return dior_table.catalog(root, cls.spec, on_error=on_error, progress=progress)
+        return table.catalog(root, cls.spec, on_error=on_error, progress=progress)
 
     @classmethod
     def fake(cls, root: Path, items: int = 4) -> None:

@@ -15,16 +15,33 @@ import numpy as np
 from geodata.catalog import Catalog
 from geodata.catalog.arrow import text_array
 from geodata.catalog.paths import resolve
-from geodata.datasets.lists import parts_of, pictures, with_size, with_split
+from geodata.datasets.lists import RGB, parts_of, pictures, with_size, with_split
 from geodata.datasets.roots import check_root
 from geodata.datasets.safe_xml import parse_xml
 from geodata.datasets.tables import classes
 from geodata.download import Source
 from geodata.errors import CatalogError, ReadError
 from geodata.fields.boxes import Objects
-from geodata.spec import DatasetSpec
+from geodata.spec import Boxes, DatasetSpec, Image
 
-__all__ = ["LISTS", "SOURCES", "TRAPS", "TREE", "UPRIGHT", "catalog", "class_name", "corners", "repacked", "upright"]
+__all__ = [
+    "CITATION",
+    "IMAGE",
+    "OBJECTS",
+    "ORDERS",
+    "SOURCES",
+    "TRAPS",
+    "TREE",
+    "TURNED_BOXES",
+    "UPRIGHT",
+    "UPRIGHT_BOXES",
+    "WATCH",
+    "catalog",
+    "class_name",
+    "corners",
+    "repacked",
+    "upright",
+]
 
 TREE = """\
 JPEGImages-trainval/00001.jpg ... 11725.jpg
@@ -43,6 +60,11 @@ TRAPS = (
     "The mmrotate benchmark trains on train and val: split=('train', 'val').",
 )
 
+CITATION = (
+    "Li, Wan, Cheng, Meng, Han: Object detection in optical remote sensing images: A survey and a new benchmark, 2020, "
+    "arXiv:1909.00133"
+)
+
 _HOST = "https://hf.co/datasets/torchgeo/dior/resolve/ec7be9567d2e08eb3d3401c15a52ee2145d0ef01/"
 SOURCES = (
     Source("Images_trainval.zip", (_HOST + "Images_trainval.zip",), "md5:070e9314120403e5c965d12fe5321cb0", ""),
@@ -51,7 +73,7 @@ SOURCES = (
     Source("sample_df.csv", (_HOST + "sample_df.csv",)),
 )  # fmt: skip
 
-LISTS = ("[!.]*", "ImageSets/Main/*.txt")
+WATCH = ("[!.]*", "ImageSets/Main/*.txt")
 """What decides which rows there are; a folder of images is known by its time of change."""
 
 UPRIGHT, ORIENTED = "Annotations/Horizontal Bounding Boxes", "Annotations/Oriented Bounding Boxes"
@@ -68,7 +90,7 @@ def catalog(root: Path, spec: DatasetSpec, *, on_error: str, progress: bool) -> 
     if repacked(root):
         return _of_table(root, spec, on_error=on_error, progress=progress)
     check_root(root, ("JPEGImages-*", *(f"ImageSets/Main/{part}.txt" for part in spec.splits)), spec)
-    parts = parts_of({part: root / f"ImageSets/Main/{part}.txt" for part in spec.splits})
+    parts = parts_of(root, "ImageSets/Main/{}.txt", spec)
     found = pictures(root, r"^JPEGImages-\w+/(?P<item>[^/]+)\.jpg$", on_error=on_error, progress=progress)
     found = with_split(found, parts, spec, root, on_error=on_error)
     return _with(found, [f"{UPRIGHT}/{key}.xml" for key in found.key], [f"{ORIENTED}/{key}.xml" for key in found.key])
@@ -179,3 +201,13 @@ def _check(values: list[float], size: tuple[int, ...], where: str) -> None:
         raise ReadError(
             f"{where}: the box ({shown}) is outside the image of {width} x {height} pixels (width x height)"
         )
+
+
+OBJECTS = classes("dior")
+ORDERS = {
+    "alphabetical": OBJECTS.names,
+    "mmrotate": (*OBJECTS.names[:6], *OBJECTS.names[7:9], "dam", *OBJECTS.names[9:]),
+}
+IMAGE = Image("image", about="red, green, blue", bands=RGB, shape=(800, 800))
+UPRIGHT_BOXES = Boxes("boxes", UPRIGHT, about="horizontal boxes", read=upright, classes=OBJECTS)
+TURNED_BOXES = Boxes("boxes", ORIENTED, "", "oriented boxes, with their corners", corners, OBJECTS, oriented=True)

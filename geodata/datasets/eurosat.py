@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
-from geodata.bands import Bands
 from geodata.catalog import Catalog
 from geodata.datasets import eurosat_table as table
 from geodata.datasets.archive import ArchiveDataset, Common
-from geodata.datasets.lists import check_lists, parts_of, seen, with_split
+from geodata.datasets.lists import parts_of, with_split
 from geodata.datasets.roots import check_root
 from geodata.datasets.tables import classes
 from geodata.errors import CatalogError
 from geodata.spec import DatasetSpec, Image, Label
 
 __all__ = ["EuroSAT"]
-
-_NAMES = sorted(Bands.of_sensor("sentinel-2").names, key=lambda name: (name == "B8A", name))
-S2 = Bands(replace(b, scale=1e-4, unit="reflectance") for b in Bands.of_sensor("sentinel-2").select(_NAMES))
-"""The 13 bands in the order of the files: B8A is the last."""
 
 
 class EuroSAT(ArchiveDataset):
@@ -47,7 +41,7 @@ class EuroSAT(ArchiveDataset):
         title="EuroSAT (multispectral)",
         about="Patches of Sentinel-2 images over Europe, of ten kinds of land use and land cover.",
         contents=(
-            Image("image", about="Sentinel-2 L1C, digital numbers", bands=S2, shape=(64, 64)),
+            Image("image", about="Sentinel-2 L1C, digital numbers", bands=table.S2, shape=(64, 64)),
             Label("label", about="the folder it is in", columns=("category",), classes=classes("eurosat")),
         ),
         tree=table.TREE,
@@ -56,6 +50,7 @@ class EuroSAT(ArchiveDataset):
         citation="Helber, Bischke, Dengel, Borth: EuroSAT: A Novel Dataset and Deep Learning Benchmark for Land Use and Land "
         "Cover Classification, 2019, arXiv:1709.00029",
         splits=("train", "val", "test"),
+        watch=tuple(f"{tree}/*" for tree in table.TREES),
         sources=table.SOURCES,
         items=27_000,
         traps=table.TRAPS,
@@ -64,12 +59,7 @@ class EuroSAT(ArchiveDataset):
     def __init__(self, root: str | Path, *, split_scheme: str = "random", **common: Unpack[Common]) -> None:
         if split_scheme not in table.LISTS:
             raise CatalogError(f"split_scheme={split_scheme!r} must be one of {', '.join(table.LISTS)}")
-        if common.get("download", False):
-            self.download(root, progress=common.get("progress", True))
-        lists = table.LISTS[split_scheme]
-        check_lists(Path(root), lists, common.get("split"), self.spec)
-        options = {"lists": lists, "seen": seen(Path(root), [*(f"{t}/*" for t in table.TREES), lists.format("*")])}
-        super().__init__(root, options=options, **common)
+        super().__init__(root, lists=table.LISTS[split_scheme], **common)
 
     @classmethod
     def index(cls, root: Path, *, on_error: str, progress: bool, **options: Any) -> Catalog:
@@ -80,12 +70,12 @@ class EuroSAT(ArchiveDataset):
         found = Catalog.scan(
             root,
             pattern=rf"^{re.escape(str(tree))}/(?P<category>[^/]+)/(?P<item>[^/]+)\.tif$",
-            band_names=S2.names,
-            bands=S2,
+            band_names=table.S2.names,
+            bands=table.S2,
             on_error=on_error,
             progress=progress,
         )
-        parts = parts_of({part: root / options["lists"].format(part) for part in cls.spec.splits})
+        parts = parts_of(root, options["lists"], cls.spec)
         return with_split(found, parts, cls.spec, root, on_error=on_error)
 
     @classmethod

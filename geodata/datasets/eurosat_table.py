@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from geodata.bands import Bands
 from geodata.download import Source
 
-__all__ = ["LISTS", "SOURCES", "TRAPS", "TREE", "TREES"]
+__all__ = ["LISTS", "S2", "SOURCES", "TRAPS", "TREE", "TREES"]
+
+_NAMES = sorted(Bands.of_sensor("sentinel-2").names, key=lambda name: (name == "B8A", name))
+S2 = Bands(replace(b, scale=1e-4, unit="reflectance") for b in Bands.of_sensor("sentinel-2").select(_NAMES))
+"""The 13 bands in the order of the files: B8A is the last."""
 
 TREES = ("EuroSAT_MS", "ds/images/remote_sensing/otherDatasets/sentinel_2/tif")
 """Folders below the root that hold the folders of the classes; the first is the newer archive."""

@@ -35,7 +35,7 @@ class _Scene(ArchiveDataset):
 
 def _spec(name: str, title: str, about: str, files: table.Files, channels: int, shape: tuple[int, int]) -> DatasetSpec:
     bands = Bands(map(str, range(1, channels + 1)))
-    labels = classes(name.replace("-", "_"))
+    labels = classes(name)
     return DatasetSpec(
         name=name,
         title=title,
@@ -62,7 +62,7 @@ class IndianPines(_Scene):
     """
 
     files = table.INDIAN_PINES
-    spec = _spec("indian-pines", "Indian Pines", "Farmland seen by AVIRIS, 16 classes.", files, 200, (145, 145))
+    spec = _spec("indian_pines", "Indian Pines", "Farmland seen by AVIRIS, 16 classes.", files, 200, (145, 145))
 
 
 class PaviaUniversity(_Scene):
@@ -73,7 +73,7 @@ class PaviaUniversity(_Scene):
     """
 
     files = table.PAVIA_UNIVERSITY
-    spec = _spec("pavia-university", "Pavia University", "A campus seen by ROSIS, 9 classes.", files, 103, (610, 340))
+    spec = _spec("pavia_university", "Pavia University", "A campus seen by ROSIS, 9 classes.", files, 103, (610, 340))
 
 
 class PaviaCentre(_Scene):
@@ -84,7 +84,7 @@ class PaviaCentre(_Scene):
     """
 
     files = table.PAVIA_CENTRE
-    spec = _spec("pavia-centre", "Pavia Centre", "A town seen by ROSIS, 9 classes.", files, 102, (1096, 715))
+    spec = _spec("pavia_centre", "Pavia Centre", "A town seen by ROSIS, 9 classes.", files, 102, (1096, 715))
 
 
 class Salinas(_Scene):

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Unpack
 
 from geodata.catalog import Catalog
 from geodata.datasets import hyspecnet_table as table
 from geodata.datasets.archive import ArchiveDataset, Common
 from geodata.datasets.enmap_table import EMPTY, QUALITY_IMAGE, bands, quality, valid_bands, with_nodata
-from geodata.datasets.lists import with_split
-from geodata.datasets.spectral_splits import PARTS, check_asked, options, parts_in
+from geodata.datasets.lists import parts_of, with_split
 from geodata.errors import CatalogError
 from geodata.spec import DatasetSpec, Image
 
@@ -46,7 +45,7 @@ class HySpecNet11k(ArchiveDataset):
         licence="CC0-1.0",
         citation="Fuchs, Demir: HySpecNet-11k: A Large-Scale Hyperspectral Dataset for Benchmarking Learning-Based "
         "Hyperspectral Image Compression Methods, IGARSS 2023, arXiv:2306.00385",
-        splits=PARTS,
+        splits=("train", "val", "test"),
         sources=table.SOURCES,
         items=11_483,
         traps=table.TRAPS,
@@ -60,11 +59,10 @@ class HySpecNet11k(ArchiveDataset):
         if common.pop("download", False):
             self.download(root, progress=common.get("progress", True))
         inner = Path(root) / "hyspecnet-11k"
-        place = inner if inner.is_dir() else Path(root)
-        folder = place / "splits" / difficulty
-        check_asked(common.get("split"), folder, ".csv", self.spec.title, "extract hyspecnet-11k-splits.tar.gz")
         contents = (*self.spec.contents, QUALITY_IMAGE) if quality else self.spec.contents
-        super().__init__(place, contents=contents, options=options(folder, ".csv"), **common)
+        super().__init__(
+            inner if inner.is_dir() else root, contents=contents, lists=f"splits/{difficulty}/{{}}.csv", **common
+        )
 
     @classmethod
     def index(cls, root: Path, *, on_error: str, progress: bool, **options: Any) -> Catalog:
@@ -80,9 +78,7 @@ class HySpecNet11k(ArchiveDataset):
         kept = tuple(i for i in range(1, 225) if i not in EMPTY)
         cube = replace(with_nodata(found.assets[0]), bands=valid_bands(), indexes=kept)
         layers = quality("patches/{tile}/{key}/{key}-QL_QUALITY_<layer>.TIF")
-        parts = parts_in(
-            Path(options["splits"]), ".csv", lambda line: PurePosixPath(line).name.removesuffix("-DATA.npy")
-        )
+        parts = parts_of(root, options["lists"], cls.spec, table.patch_of)
         return with_split(replace(found, assets=(cube, *layers)), parts, cls.spec, root, on_error=on_error)
 
     @classmethod

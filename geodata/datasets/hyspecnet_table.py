@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
+
 from geodata.download import Source
 
-__all__ = ["SOURCES", "TRAPS"]
+__all__ = ["SOURCES", "TRAPS", "patch_of"]
 
 _HOST = "https://hf.co/datasets/torchgeo/hyspecnet/resolve/13e110422a6925cbac0f11edff610219b9399227/hyspecnet-11k-"
 _FILES = {
@@ -26,3 +28,8 @@ TRAPS = (
     "Lines of the splits end in -DATA.npy, files that the archive does not hold.",
     "With the easy split, patches of one tile are in several parts.",
 )
+
+
+def patch_of(line: str) -> str:
+    """Return the patch that a line of a split names, ``<tile>/<patch>/<patch>-DATA.npy``."""
+    return PurePosixPath(line).name.removesuffix("-DATA.npy")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -11,11 +11,10 @@ import numpy as np
 from geodata.bands import Band, Bands
 from geodata.catalog import Catalog
 from geodata.catalog.arrow import text_array
-from geodata.datasets.roots import check_root, named
 from geodata.errors import CatalogError, NoFilesError
 from geodata.spec import DatasetSpec
 
-__all__ = ["RGB", "check_lists", "parts_of", "pictures", "seen", "with_size", "with_split"]
+__all__ = ["RGB", "parts_of", "pictures", "with_size", "with_split"]
 
 RGB = Bands([Band("R", "red"), Band("G", "green"), Band("B", "blue")])
 
@@ -25,19 +24,15 @@ def pictures(root: Path, pattern: str, *, on_error: str, progress: bool) -> Cata
     return Catalog.scan(root, pattern=pattern, band_names=RGB.names, bands=RGB, on_error=on_error, progress=progress)
 
 
-def check_lists(root: Path, template: str, split: str | Sequence[str] | None, spec: DatasetSpec) -> None:
-    """Refuse a root without the lists of the parts that are asked for, ``{}`` in the template.
+def parts_of(
+    root: Path, lists: str, spec: DatasetSpec, key: Callable[[str], str] = lambda line: PurePosixPath(line).stem
+) -> dict[str, str]:
+    """Return {item: part} of the text files that are there, one item a line.
 
-    Raises
-    ------
-    NoFilesError
-    """
-    asked = [split] if isinstance(split, str) else split or ()
-    check_root(root, [template.format(part) for part in asked if part in spec.splits], spec)
-
-
-def parts_of(lists: Mapping[str, Path]) -> dict[str, str]:
-    """Return {item: part} of the text files that are there, one item a line; of a path or file name only the stem counts.
+    Parameters
+    ----------
+    lists : template of their paths, as in `DatasetSpec`
+    key : from a line to the key of an item; without it the stem of a path or file name
 
     Raises
     ------
@@ -45,14 +40,15 @@ def parts_of(lists: Mapping[str, Path]) -> dict[str, str]:
         If a file cannot be read, or an item is listed in two parts.
     """
     found: dict[str, str] = {}
-    for part, path in lists.items():
+    for part in spec.splits:
+        path = root / lists.format(part)
         if not path.is_file():
             continue
         try:
             lines = path.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise CatalogError(f"{path} is no list of items: {error}") from None
-        for item in (PurePosixPath(line.strip()).stem for line in lines if line.strip()):
+        for item in (key(line.strip()) for line in lines if line.strip()):
             if found.setdefault(item, part) != part:
                 raise CatalogError(f"{path} lists {item!r} for {part}, but it is in {found[item]} too")
     return found
@@ -84,9 +80,3 @@ def with_size(catalog: Catalog) -> Catalog:
     height, width = np.asarray(catalog.shape).T
     table = catalog.table.append_column("image_height", [height]).append_column("image_width", [width])
     return replace(catalog, table=table)
-
-
-def seen(root: Path, patterns: Sequence[str]) -> list[tuple[str, int, int]]:
-    """Return name, size and time of change of files that decide what the rows are."""
-    found = [path for pattern in patterns for path in named(root, pattern)]
-    return [(path.relative_to(root).as_posix(), path.stat().st_size, path.stat().st_mtime_ns) for path in found]

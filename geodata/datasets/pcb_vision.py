@@ -11,32 +11,11 @@ from geodata.catalog import Catalog
 from geodata.catalog.paths import resolve
 from geodata.datasets import pcb_vision_table as table
 from geodata.datasets.archive import ArchiveDataset, Common
-from geodata.datasets.lists import RGB
-from geodata.datasets.tables import classes
 from geodata.errors import CatalogError
 from geodata.readers.envi import open_envi
-from geodata.spec import Classes, Content, DatasetSpec, Image, Mask
+from geodata.spec import DatasetSpec
 
 __all__ = ["PCBVision"]
-
-PARTS = classes("pcb")
-BOARD = Classes(("background", "board"), codes={value: int(value > 127) for value in range(256)})
-FOLDERS = {"general": "General", "monoseg": "Monoseg"}
-SIZE = ("rgb_height", "rgb_width")
-
-
-def contents_of(masks: str) -> tuple[Content, ...]:
-    """Return what a sample holds with one of the two kinds of masks."""
-    folder = FOLDERS[masks]
-    return (
-        Image("image", "HSI/pcb*", about="reflectance, 400 to 1000 nm", bands=table.CUBE),
-        Image("image_rgb", "RGB", about="photograph on a grid of its own", bands=RGB, size=SIZE),
-        Mask("mask", f"HSI/{folder}_masks", "", f"{masks} mask on the grid of the cube", masks, PARTS),
-        Mask(
-            "mask_rgb", f"RGB/{folder}", "", f"{masks} mask on the grid of the photograph", f"rgb_{masks}", PARTS, SIZE
-        ),
-        Mask("mask_board", "HSI/PCB_Masks", "", "where the board is, on the grid of the cube", "board", BOARD),
-    )
 
 
 class PCBVision(ArchiveDataset):
@@ -56,11 +35,11 @@ class PCBVision(ArchiveDataset):
     """
 
     spec = DatasetSpec(
-        name="pcb-vision",
+        name="pcb_vision",
         title="PCB-Vision",
         about="Printed circuit boards from electronic waste, by a hyperspectral camera (Specim FX10) and by a photo camera, "
         "with masks of their components.",
-        contents=contents_of("general"),
+        contents=table.contents_of("general"),
         tree=table.TREE,
         home="https://doi.org/10.5281/zenodo.10617721",
         licence="unknown",
@@ -74,9 +53,9 @@ class PCBVision(ArchiveDataset):
     )
 
     def __init__(self, root: str | Path, *, masks: str = "general", **common: Unpack[Common]) -> None:
-        if masks not in FOLDERS:
-            raise CatalogError(f"masks={masks!r} must be one of {', '.join(FOLDERS)}")
-        super().__init__(root, contents=contents_of(masks), **common)
+        if masks not in table.FOLDERS:
+            raise CatalogError(f"masks={masks!r} must be one of {', '.join(table.FOLDERS)}")
+        super().__init__(root, contents=table.contents_of(masks), **common)
 
     @classmethod
     def index(cls, root: Path, *, on_error: str, progress: bool, **options: Any) -> Catalog:

@@ -15,12 +15,13 @@ from geodata.bands import Band, Bands
 from geodata.catalog import Catalog
 from geodata.datasets.lists import RGB
 from geodata.datasets.roots import named
+from geodata.datasets.tables import classes
 from geodata.errors import BandsError, DtypeError, GeodataError, GridError, NoFilesError
 from geodata.readers import envi, raster
 from geodata.readers.base import Asset, Header
-from geodata.spec import DatasetSpec
+from geodata.spec import Classes, Content, DatasetSpec, Image, Mask
 
-__all__ = ["CUBE", "SPLIT", "TRAPS", "TREE", "catalog"]
+__all__ = ["CUBE", "FOLDERS", "SPLIT", "TRAPS", "TREE", "catalog", "contents_of"]
 
 TREE = """\
 HSI/pcb<N>/pcb<N>.hdr and pcb<N>             N = 1 ... 53
@@ -207,3 +208,23 @@ def _wavelengths(headers: list[Header]) -> Bands:
 
 _NEAR = 0.1
 """Wavelengths that differ by less are the same, nm."""
+
+
+PARTS = classes("pcb")
+BOARD = Classes(("background", "board"), codes={value: int(value > 127) for value in range(256)})
+FOLDERS = {"general": "General", "monoseg": "Monoseg"}
+SIZE = ("rgb_height", "rgb_width")
+
+
+def contents_of(masks: str) -> tuple[Content, ...]:
+    """Return what a sample holds with one of the two kinds of masks."""
+    folder = FOLDERS[masks]
+    return (
+        Image("image", "HSI/pcb*", about="reflectance, 400 to 1000 nm", bands=CUBE),
+        Image("image_rgb", "RGB", about="photograph on a grid of its own", bands=RGB, size=SIZE),
+        Mask("mask", f"HSI/{folder}_masks", "", f"{masks} mask on the grid of the cube", masks, PARTS),
+        Mask(
+            "mask_rgb", f"RGB/{folder}", "", f"{masks} mask on the grid of the photograph", f"rgb_{masks}", PARTS, SIZE
+        ),
+        Mask("mask_board", "HSI/PCB_Masks", "", "where the board is, on the grid of the cube", "board", BOARD),
+    )

@@ -196,4 +196,4 @@ def _codes(names: Sequence[str] | None, ignore: Sequence[int]) -> Codes | None:
     """Return which values are classes: the named ones, or all, but those to be ignored."""
     named = [] if names is None else [value for value, name in enumerate(names) if name]
     table = {value: value for value in named} | {int(value): -1 for value in ignore}
-    return Codes.of(table, others=names is None) if table else None
+    return Codes.of(table, others="keep" if names is None else "refuse") if table else None

@@ -9,10 +9,9 @@ from typing import Any, Unpack
 from geodata.catalog import Catalog
 from geodata.datasets import reben_table
 from geodata.datasets.archive import ArchiveDataset, Common
-from geodata.datasets.reben_table import LANDCOVER, S1, S2
-from geodata.download import Source
+from geodata.datasets.reben_table import LANDCOVER
 from geodata.errors import CatalogError
-from geodata.spec import DatasetSpec, Image, Label, Mask
+from geodata.spec import DatasetSpec, Label, Mask
 
 __all__ = ["BigEarthNetV2", "ReBEN"]
 
@@ -39,15 +38,7 @@ class ReBEN(ArchiveDataset):
         title="reBEN (BigEarthNet v2.0)",
         about="Pairs of Sentinel-1 and Sentinel-2 patches with multi-labels and pixel-wise land cover from CORINE 2018, "
         "split by place: the three parts of a tile are nested frames.",
-        contents=(
-            Image("image", "BigEarthNet-S2", "BigEarthNet-S2/{product}", "Sentinel-2 L2A, digital numbers", S2, (120, 120)),
-            Image("image_s1", "BigEarthNet-S1", "BigEarthNet-S1/{s1_scene}", "Sentinel-1 GRD, decibels", S1, (120, 120)),
-            Mask(
-                "mask", "Reference_Maps", "Reference_Maps/{product}", "CORINE Land Cover 2018 as 19 classes",
-                "reference_map", LANDCOVER, chosen=True,
-            ),
-            Label("label", about="all classes of the patch", columns=("labels",), classes=LANDCOVER),
-        ),
+        contents=reben_table.CONTENTS,
         tree=reben_table.TREE,
         home="https://doi.org/10.5281/zenodo.10891137",
         licence="CDLA-Permissive-1.0",
@@ -56,10 +47,10 @@ class ReBEN(ArchiveDataset):
         needs=("metadata.parquet",),
         listed=True,
         splits=("train", "validation", "test"),
-        sources=tuple(Source(file, (reben_table.HOST + file,), checksum, into) for file, checksum, into in reben_table.FILES),
+        sources=reben_table.SOURCES,
         items=480_038,
         traps=reben_table.TRAPS,
-    )  # fmt: skip
+    )
 
     def __init__(
         self,
@@ -70,8 +61,8 @@ class ReBEN(ArchiveDataset):
         lmdb: str | None = None,
         **common: Unpack[Common],
     ) -> None:
-        names = {"official": LANDCOVER.names, "alphabetical": tuple(sorted(LANDCOVER.names))}.get(order, order)  # type: ignore[arg-type]  # a tuple is no key
-        if isinstance(names, str):
+        names = reben_table.ORDERS.get(order) if isinstance(order, str) else order
+        if names is None:
             raise CatalogError(f"order={order!r} must be 'official', 'alphabetical' or the 19 names in order")
         ordered = LANDCOVER.ordered(tuple(names))
         contents = [replace(c, classes=ordered) if isinstance(c, (Label, Mask)) else c for c in self.spec.contents]

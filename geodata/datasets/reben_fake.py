@@ -71,9 +71,9 @@ def _patch(root: Path, i: int) -> dict[str, Any]:
 
 def _part(x: int, y: int) -> str:
     """Which frame of its tile a patch is in."""
-    if 23 <= min(x, y) and max(x, y) <= 68:
+    if min(x, y) >= 23 and max(x, y) <= 68:
         return "test"
-    return "validation" if 13 <= min(x, y) and max(x, y) <= 77 else "train"
+    return "validation" if min(x, y) >= 13 and max(x, y) <= 77 else "train"
 
 
 def _write(path: Path, data: Any, corner: Affine, epsg: int, res: int, **tags: Any) -> None:

@@ -16,10 +16,12 @@ from geodata.catalog import Catalog
 from geodata.catalog.arrow import values_of
 from geodata.datasets.mgrs import SQUARE, corner_of_tile
 from geodata.datasets.tables import classes
+from geodata.download import Source
 from geodata.errors import CatalogError, NoFilesError
 from geodata.readers.base import Asset
+from geodata.spec import Image, Label, Mask
 
-__all__ = ["FILES", "HOST", "LANDCOVER", "S1", "S2", "TRAPS", "TREE", "assets", "catalog"]
+__all__ = ["CONTENTS", "LANDCOVER", "ORDERS", "S1", "S2", "SOURCES", "TRAPS", "TREE", "assets", "catalog"]
 
 TREE = """\
 BigEarthNet-S2/<tile product>/<patch_id>/<patch_id>_{B01,B02,...,B8A,...,B12}.tif
@@ -30,14 +32,15 @@ metadata_for_patches_with_snow_cloud_or_shadow.parquet"""
 
 EXCLUDED = "metadata_for_patches_with_snow_cloud_or_shadow.parquet"
 
-HOST = "https://zenodo.org/records/10891137/files/"
-FILES = (
+_HOST = "https://zenodo.org/records/10891137/files/"
+_FILES = (
     ("BigEarthNet-S2.tar.zst", "md5:2245ed2d1a93f6ce637d839bc856396e", ""),
     ("BigEarthNet-S1.tar.zst", "md5:a55eaa2cdf6a917e296bd6601ec1e348", ""),
     ("Reference_Maps.tar.zst", "md5:95d85a222fa983faddcac51a19f28917", ""),
     ("metadata.parquet", "md5:55687065e77b6d0b0f1ff604a6e7b49c", None),
     (EXCLUDED, "md5:fe31856f4986d446c9468b59d6387c91", None),
 )
+SOURCES = tuple(Source(file, (_HOST + file,), checksum, into) for file, checksum, into in _FILES)
 
 TRAPS = (
     "Bands of 60 m are 20 x 20 pixels, not 30 x 30 as in the readme of a converter.",
@@ -51,6 +54,17 @@ TRAPS = (
 S2 = Bands(replace(b, scale=1e-4, unit="reflectance") for b in Bands.of_sensor("sentinel-2") if b.name != "B10")
 S1 = Bands([Band("VV", gsd=10, unit="dB"), Band("VH", gsd=10, unit="dB")], state="dB")
 LANDCOVER = classes("clc19")
+ORDERS = {"official": LANDCOVER.names, "alphabetical": tuple(sorted(LANDCOVER.names))}
+
+CONTENTS = (
+    Image("image", "BigEarthNet-S2", "BigEarthNet-S2/{product}", "Sentinel-2 L2A, digital numbers", S2, (120, 120)),
+    Image("image_s1", "BigEarthNet-S1", "BigEarthNet-S1/{s1_scene}", "Sentinel-1 GRD, decibels", S1, (120, 120)),
+    Mask(
+        "mask", "Reference_Maps", "Reference_Maps/{product}", "CORINE Land Cover 2018 as 19 classes",
+        "reference_map", LANDCOVER, chosen=True,
+    ),
+    Label("label", about="all classes of the patch", columns=("labels",), classes=LANDCOVER),
+)  # fmt: skip
 
 PATCH = 1200
 """Side of a patch, m."""

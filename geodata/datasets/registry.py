@@ -45,6 +45,7 @@ def get(name: str) -> type[ArchiveDataset]:
         If there is none; it names the nearest.
     """
     by_class = {cls.__name__.lower(): cls for cls in _KNOWN.values()}
+    name = name.replace("-", "_")
     found = _KNOWN.get(name.lower()) or by_class.get(name.lower())
     if found is None:
         near = get_close_matches(name.lower(), [*_KNOWN, *by_class], 3, 0.5)

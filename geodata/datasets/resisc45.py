@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any
 
 from geodata.catalog import Catalog
-from geodata.datasets.archive import ArchiveDataset, Common
-from geodata.datasets.lists import RGB, check_lists, parts_of, pictures, seen, with_split
+from geodata.datasets.archive import ArchiveDataset
+from geodata.datasets.lists import RGB, parts_of, pictures, with_split
 from geodata.datasets.tables import classes
 from geodata.download import Source
 from geodata.spec import DatasetSpec, Image, Label
@@ -54,6 +54,7 @@ class RESISC45(ArchiveDataset):
         citation="Cheng, Han, Lu: Remote Sensing Image Scene Classification: Benchmark and State of the Art, Proceedings of "
         "the IEEE 105 (10), 2017",
         splits=("train", "val", "test"),
+        lists=LISTS,
         sources=tuple(
             Source(file, (_HOST + file,), f"sha256:{digits}", "" if file.endswith(".zip") else None)
             for file, digits in _SHA256.items()
@@ -65,18 +66,12 @@ class RESISC45(ArchiveDataset):
         ),
     )
 
-    def __init__(self, root: str | Path, **common: Unpack[Common]) -> None:
-        if common.get("download", False):
-            self.download(root, progress=common.get("progress", True))
-        check_lists(Path(root), LISTS, common.get("split"), self.spec)
-        super().__init__(root, options={"seen": seen(Path(root), [LISTS.format("*")])}, **common)
-
     @classmethod
     def index(cls, root: Path, *, on_error: str, progress: bool, **options: Any) -> Catalog:
         """Make the catalog from the headers of the pictures and the lists of the split that are there."""
         pattern = r"^NWPU-RESISC45/(?P<category>[^/]+)/(?P<item>[^/]+)\.jpg$"
         found = pictures(root, pattern, on_error=on_error, progress=progress)
-        parts = parts_of({part: root / LISTS.format(part) for part in cls.spec.splits})
+        parts = parts_of(root, LISTS, cls.spec)
         return with_split(found, parts, cls.spec, root, on_error=on_error)
 
     @classmethod

@@ -53,7 +53,7 @@ def named(root: Path, pattern: str) -> list[Path]:
     exact = root / pattern
     if not any(c in pattern for c in "*?[") and exact.exists():
         return [exact]
-    if not root.is_dir():
+    if not root.is_dir() or os.path.isabs(pattern):
         return []
     either = "".join(f"[{c.lower()}{c.upper()}]" if c.isalpha() and c.lower() != c.upper() else c for c in pattern)
     return sorted(root.glob(either))

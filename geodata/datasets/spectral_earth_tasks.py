@@ -90,7 +90,7 @@ class EnMAPCorine(SpectralTask):
             raise CatalogError(f"nomenclature={nomenclature!r} must be 19 or 43, the number of classes")
         image, mask, label = self.spec.contents
         if nomenclature == 43 and isinstance(mask, Mask) and isinstance(label, Label):
-            all_43 = classes("clc43")
+            all_43 = replace(classes("clc43"), unlisted="ignore")
             mask, label = replace(mask, classes=all_43), replace(label, columns=("labels_43",), classes=all_43)
         super().__init__(root, splits=splits, contents=(image, mask, label), **common)
 

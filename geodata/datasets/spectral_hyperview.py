@@ -8,8 +8,6 @@ from typing import Any, Unpack
 from geodata.catalog import Catalog
 from geodata.datasets import spectral_hyperview_table as table
 from geodata.datasets.archive import ArchiveDataset, Common
-from geodata.datasets.spectral_splits import check_asked, options
-from geodata.datasets.spectral_tasks_table import ORIGIN
 from geodata.spec import Classes, DatasetSpec, Image, Label, Mask
 
 __all__ = ["HyperView"]
@@ -38,11 +36,12 @@ class HyperView(ArchiveDataset):
             Mask("mask", "images", "", "what is field", "outside", Classes(("field",), (), {0: 0, 1: -1})),
             Label("label", about="P, K, Mg and pH, scaled", columns=table.TARGETS),
         ),
-        tree="images/<number>.npz    # arrays data and mask\nsplits/{train,val}.csv    # or elsewhere, with splits=",
+        tree="images/<number>.npz    # arrays data and mask\nsplits/{train,val}.csv    # data/splits/hyperview of github.com/AABNassim/spectral_earth; or elsewhere, with splits=",
         home="https://platform.ai4eo.eu/seeing-beyond-the-visible-permanent/data",
         licence="unknown",
         citation="AI4EO HYPERVIEW challenge: Seeing Beyond the Visible, 2022",
         splits=("train", "val"),
+        lists="splits/{}.csv",
         items=1732,
         traps=(
             "Files are masked arrays: beside data there is mask, true where a pixel is not of the field. Means over all of data "
@@ -53,14 +52,13 @@ class HyperView(ArchiveDataset):
     )
 
     def __init__(self, root: str | Path, *, splits: str | Path | None = None, **common: Unpack[Common]) -> None:
-        folder = Path(root) / "splits" if splits is None else Path(splits)
-        check_asked(common.get("split"), folder, ".csv", self.spec.title, ORIGIN)
-        super().__init__(root, options=options(folder, ".csv"), **common)
+        lists = None if splits is None else str(Path(splits).absolute() / "{}.csv")
+        super().__init__(root, lists=lists, **common)
 
     @classmethod
     def index(cls, root: Path, *, on_error: str, progress: bool, **options: Any) -> Catalog:
         """Make the catalog from the sizes of all arrays and the tables of labels."""
-        return table.catalog(root, cls.spec, Path(options["splits"]), on_error=on_error)
+        return table.catalog(root, cls.spec, options["lists"], on_error=on_error)
 
     @classmethod
     def fake(cls, root: Path, items: int = 4) -> None:

@@ -21,7 +21,7 @@ TARGETS = ("P", "K", "Mg", "pH")
 BANDS = Bands(f"B{i:03d}" for i in range(1, 151))
 
 
-def catalog(root: Path, spec: DatasetSpec, splits: Path, *, on_error: str) -> Catalog:
+def catalog(root: Path, spec: DatasetSpec, lists: str, *, on_error: str) -> Catalog:
     """Make the catalog from the sizes of all arrays and the tables of labels.
 
     Raises
@@ -40,7 +40,7 @@ def catalog(root: Path, spec: DatasetSpec, splits: Path, *, on_error: str) -> Ca
             raise DtypeError(
                 f"{path} holds {size[0]} bands of {dtype}; wanted {len(BANDS)} of {sizes[0][1]} as in {paths[0].name}"
             )
-    labels, parts = _labels(splits, spec)
+    labels, parts = _labels(root, lists, spec)
     keys = [path.stem for path in paths]
     found = Catalog.from_columns(
         key=keys,
@@ -60,12 +60,12 @@ def _assets(dtype: str) -> list[Asset]:
     return [cube, Asset(href, Bands(["outside"]), (1,), dtype="uint8", format="array", inside="mask", layout=layout)]
 
 
-def _labels(folder: Path, spec: DatasetSpec) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
+def _labels(root: Path, lists: str, spec: DatasetSpec) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
     """Return {key: {target: value}} and {key: part} from the tables that are there."""
     labels: dict[str, dict[str, float]] = {}
     parts: dict[str, str] = {}
     for part in spec.splits:
-        path = folder / f"{part}.csv"
+        path = root / lists.format(part)
         if not path.is_file():
             continue
         try:

@@ -11,9 +11,8 @@ import pyarrow as pa
 from geodata.bands import Bands
 from geodata.catalog import Catalog
 from geodata.datasets.enmap_table import valid_bands, with_nodata
-from geodata.datasets.lists import with_split
+from geodata.datasets.lists import parts_of, with_split
 from geodata.datasets.spectral_earth_table import CITATION, HOME, LICENCE, TRAPS
-from geodata.datasets.spectral_splits import PARTS, parts_in
 from geodata.datasets.tables import classes
 from geodata.errors import BandsError, GridError, NoFilesError
 from geodata.fields.mask import Codes
@@ -21,9 +20,7 @@ from geodata.readers.base import Asset
 from geodata.readers.door import Place, read
 from geodata.spec import Classes, Content, DatasetSpec, Image, Label, Mask
 
-__all__ = ["ORIGIN", "TASKS", "Task", "catalog", "kept", "present", "spec_of"]
-
-ORIGIN = "bring data/splits/<task> of https://github.com/AABNassim/spectral_earth and name its folder with splits="
+__all__ = ["TASKS", "Task", "catalog", "kept", "present", "spec_of"]
 
 
 @dataclass(frozen=True)
@@ -77,7 +74,7 @@ _COUNTS = {"desis": 235, "eo1": 198}
 def kept(task: Task) -> Classes:
     """Return the classes of a benchmark; 0 and all codes that it does not list are of no class."""
     if not task.codes:
-        return classes(task.names)
+        return replace(classes(task.names), unlisted="ignore")
     try:
         known = classes(task.names)
         names = {code: known.names[i] for code, i in (known.codes or {}).items()}
@@ -85,7 +82,7 @@ def kept(task: Task) -> Classes:
     except FileNotFoundError:
         names, colours = {code: f"{task.names} {code}" for code in task.codes}, {}
     shown = tuple(colours[code] for code in task.codes) if colours else ()
-    return Classes(tuple(names[c] for c in task.codes), shown, {c: i for i, c in enumerate(task.codes)})
+    return Classes(tuple(names[c] for c in task.codes), shown, {c: i for i, c in enumerate(task.codes)}, (), "ignore")
 
 
 def spec_of(name: str) -> DatasetSpec:
@@ -110,17 +107,18 @@ def spec_of(name: str) -> DatasetSpec:
         about=f"{task.about} A benchmark of SpectralEarth.",
         contents=contents,
         tree=f"{task.sensor}/<location, 7 digits>/<scene, 5 digits>.tif\n{task.label}/<location>/<scene>.tif\n"
-        "splits/{train,val,test}.txt    # one <location>/<scene>.tif a line; or elsewhere, with splits=",
+        f"splits/{{train,val,test}}.txt    # data/splits/{name} of github.com/AABNassim/spectral_earth; or elsewhere, with splits=",
         home=HOME,
         licence=LICENCE,
         citation=CITATION,
-        splits=PARTS,
+        splits=("train", "val", "test"),
+        lists="splits/{}.txt",
         items=task.items,
         traps=(*own, *TRAPS) if task.sensor == "enmap" else (*own, "Wavelengths are not published with the archive."),
     )
 
 
-def catalog(root: Path, spec: DatasetSpec, splits: Path, *, on_error: str, progress: bool) -> Catalog:
+def catalog(root: Path, spec: DatasetSpec, lists: str, *, on_error: str, progress: bool) -> Catalog:
     """Make the catalog of all label rasters and their images.
 
     Raises
@@ -152,7 +150,7 @@ def catalog(root: Path, spec: DatasetSpec, splits: Path, *, on_error: str, progr
     slots = sorted(bands)
     assets = tuple(_named(a, s, bands[s], s == sensor, spec) for s, a in zip(slots, found.assets, strict=True))
     dropped = (*found.dropped, *lacking)
-    parts = parts_in(splits, ".txt", lambda line: line.removesuffix(".tif"))
+    parts = parts_of(root, lists, spec, lambda line: line.removesuffix(".tif"))
     parts = {key: part for key, part in parts.items() if key not in dropped}  # dropped once is enough
     found = replace(found, assets=assets, dropped=dropped)
     return with_split(found, parts, spec, root, on_error=on_error)

@@ -53,7 +53,7 @@ class JasperRidge(UnmixingScene):
     """
 
     spec = DatasetSpec(
-        name="jasper-ridge",
+        name="jasper_ridge",
         title="Jasper Ridge",
         about="A part of 100 x 100 pixels of an AVIRIS scene, 198 of 224 channels and four endmembers, for spectral unmixing.",
         contents=(

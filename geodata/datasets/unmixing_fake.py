@@ -113,9 +113,9 @@ def _bundle(root: Path) -> None:
 
 WRITERS: dict[str, Callable[[Path], None]] = {
     "samson": _samson,
-    "jasper-ridge": _jasper,
+    "jasper_ridge": _jasper,
     "urban": _urban,
     "cuprite": _cuprite,
-    "unmixing-scene": _bundle,
+    "unmixing_scene": _bundle,
 }
 """What writes each dataset."""

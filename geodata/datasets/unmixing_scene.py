@@ -21,7 +21,6 @@ from geodata.datasets.archive import ArchiveDataset, Common
 from geodata.datasets.unmixing_files import Look, Published
 from geodata.datasets.unmixing_inspect import Held, Scene, check_order, inspect
 from geodata.errors import CatalogError
-from geodata.fields import Field, FieldDataset, ImageField
 from geodata.readers import arrays
 from geodata.readers.base import Asset
 from geodata.spec import Array, Content, DatasetSpec, Image
@@ -29,7 +28,10 @@ from geodata.spec import Array, Content, DatasetSpec, Image
 __all__ = ["ABUNDANCE", "ENDMEMBERS", "IMAGE", "WAVELENGTHS", "UnmixingScene"]
 
 IMAGE = Image("image", about="the cube, as stored; Band.scale is 1 / maxValue where the file says it")
-ABUNDANCE = Image("abundance", about="share of each endmember, float32, not negative, sums to 1 within 1e-5")
+# As whole numbers, which an image may be read as, shares would all be 0.
+ABUNDANCE = Image(
+    "abundance", about="share of each endmember, float32, not negative, sums to 1 within 1e-5", dtype="float32"
+)
 ENDMEMBERS = Array("endmembers", about="spectra of the endmembers, float32, at the channels of the image", shape="P, C")
 WAVELENGTHS = Array("wavelengths", about="centres of the channels in nm, float32, NaN where not known", shape="C")
 
@@ -68,7 +70,7 @@ class UnmixingScene(ArchiveDataset):
     """
 
     spec = DatasetSpec(
-        name="unmixing-scene",
+        name="unmixing_scene",
         title="Unmixing scene",
         about="Any of the published unmixing scenes as .mat files: those of Zhu, and what HySUPP, hu_autoencoders and MiSiCNet "
         "made of them.",
@@ -125,9 +127,6 @@ class UnmixingScene(ArchiveDataset):
         self.spec = replace(self.spec, contents=contents, needs=scene.files)  # type: ignore[misc]
         common = {"dtype": torch.float32, **common}
         super().__init__(root, contents=contents, options={"look": look}, **common)
-        # Shares are float32 whatever the image is read as: as whole numbers they would all be 0.
-        fields = [_as_shares(f) if f.keys[0] == "abundance" else f for f in self._unnamed]
-        FieldDataset.__init__(self, self.catalog, fields, name=self.name, transforms=self.transforms)
         self.endmember_names = scene.names
 
     @classmethod
@@ -196,10 +195,3 @@ def _spectra(catalog: Catalog, row: int, *, held: Held, places: tuple[int, ...])
 
 def _constant(catalog: Catalog, row: int, *, values: tuple[float, ...]) -> NDArray[np.float32]:  # noqa: ARG001  # the same for all
     return np.array(values, dtype=np.float32)
-
-
-def _as_shares(field: Field) -> Field:
-    if not isinstance(field, ImageField):
-        return field
-    images = {key: replace(image, dtype=np.dtype(np.float32)) for key, image in field.images.items()}
-    return replace(field, images=images)

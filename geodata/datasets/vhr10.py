@@ -9,9 +9,8 @@ from typing import Any, Unpack
 from geodata.catalog import Catalog
 from geodata.datasets import vhr10_table as table
 from geodata.datasets.archive import ArchiveDataset, Common
-from geodata.datasets.lists import RGB, seen
+from geodata.datasets.lists import RGB
 from geodata.datasets.tables import classes
-from geodata.download import Source
 from geodata.spec import Boxes, DatasetSpec, Image
 
 __all__ = ["VHR10"]
@@ -53,40 +52,16 @@ class VHR10(ArchiveDataset):
         "collection of part detectors, ISPRS Journal of Photogrammetry and Remote Sensing 98, 2014; annotations: Su et al., "
         "IGARSS 2019, doi:10.1109/IGARSS.2019.8898573",
         splits=("positive", "negative"),
-        sources=(
-            Source(
-                f"{table.FOLDER}.zip",
-                (
-                    "https://hf.co/datasets/isaaccorley/vhr10/resolve/60ecc4be33609184e2224606858cd00b7daba8df/"
-                    "NWPU%20VHR-10%20dataset.zip",
-                ),
-                "sha256:3e8c0299bad6b5d2b4d4034095c3581f50a02bc0dcb97fca70f6ad739f7cbf53",
-                "",
-            ),
-            Source(
-                "annotations.json",
-                (
-                    "https://hf.co/datasets/isaaccorley/vhr10/resolve/7e7968ad265dadc4494e0ca4a079e0b63dc6f3f8/"
-                    "annotations.json",
-                ),
-                "sha256:dde27d9362d9c6aa358a1cab160c9e075e57405d3fe876de049973c6e6150f0e",
-            ),
-        ),
+        watch=("annotations.json", f"{table.FOLDER}/annotations.json"),
+        sources=table.SOURCES,
         items=800,
-        traps=(
-            "Positive and negative images have the same file names, 001.jpg and so on.",
-            "Ids of the COCO file are the number in the file name less 1; images are found by file name here.",
-            "The COCO file has 3,921 objects, the text files of the authors fewer.",
-            "Polygons of the COCO file are not read.",
-        ),
+        traps=table.TRAPS,
     )
 
     def __init__(self, root: str | Path, **common: Unpack[Common]) -> None:
-        if common.get("download", False):
-            self.download(root, progress=common.get("progress", True))
-        labels = table.labels_file(Path(root))
-        contents = (IMAGE, replace(BOXES, needs=labels))
-        super().__init__(root, contents=contents, options={"labels": seen(Path(root), [labels])}, **common)
+        download = common.get("download", False)
+        labels = "" if download else table.labels_file(Path(root))
+        super().__init__(root, contents=(IMAGE, replace(BOXES, needs=labels)), **common)
 
     @classmethod
     def index(cls, root: Path, *, on_error: str, progress: bool, **options: Any) -> Catalog:

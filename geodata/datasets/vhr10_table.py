@@ -12,11 +12,12 @@ import pyarrow as pa
 
 from geodata.catalog import Catalog
 from geodata.datasets.lists import pictures
+from geodata.download import Source
 from geodata.errors import CatalogError, NoFilesError
 from geodata.fields.boxes import Objects
 from geodata.spec import DatasetSpec
 
-__all__ = ["FOLDER", "TREE", "boxes", "catalog", "labels_file"]
+__all__ = ["FOLDER", "SOURCES", "TRAPS", "TREE", "boxes", "catalog", "labels_file"]
 
 FOLDER = "NWPU VHR-10 dataset"
 LABELS = "annotations.json"
@@ -24,6 +25,30 @@ TREE = f"""\
 {FOLDER}/positive image set/001.jpg ... 650.jpg
 {FOLDER}/negative image set/001.jpg ... 150.jpg
 {FOLDER}/annotations.json, or annotations.json beside the folder"""
+
+SOURCES = (
+    Source(
+        f"{FOLDER}.zip",
+        (
+            "https://hf.co/datasets/isaaccorley/vhr10/resolve/60ecc4be33609184e2224606858cd00b7daba8df/"
+            "NWPU%20VHR-10%20dataset.zip",
+        ),
+        "sha256:3e8c0299bad6b5d2b4d4034095c3581f50a02bc0dcb97fca70f6ad739f7cbf53",
+        "",
+    ),
+    Source(
+        "annotations.json",
+        ("https://hf.co/datasets/isaaccorley/vhr10/resolve/7e7968ad265dadc4494e0ca4a079e0b63dc6f3f8/annotations.json",),
+        "sha256:dde27d9362d9c6aa358a1cab160c9e075e57405d3fe876de049973c6e6150f0e",
+    ),
+)
+
+TRAPS = (
+    "Positive and negative images have the same file names, 001.jpg and so on.",
+    "Ids of the COCO file are the number in the file name less 1; images are found by file name here.",
+    "The COCO file has 3,921 objects, the text files of the authors fewer.",
+    "Polygons of the COCO file are not read.",
+)
 
 _PATTERN = rf"^{FOLDER}/(?P<item>(?P<split>positive|negative) image set/(?P<file>[^/]+\.jpg))$"
 

@@ -27,16 +27,16 @@ class Codes:
     ----------
     stored : (K,) int64, ascending
     classes : (K,) int64, the class of each; negative for numbers that mean no class
-    others : bool
-        Whether numbers that are not listed are classes as they are; else they are refused.
+    others : {"refuse", "keep", "ignore"}
+        What numbers are that are not listed: an error, classes as they are, or of no class.
     """
 
     stored: NDArray[np.int64]
     classes: NDArray[np.int64]
-    others: bool = False
+    others: str = "refuse"
 
     @classmethod
-    def of(cls, table: Mapping[int, int], *, others: bool = False) -> Codes:
+    def of(cls, table: Mapping[int, int], *, others: str = "refuse") -> Codes:
         """Make it from {stored number: class}."""
         stored = np.array(sorted(table), dtype=np.int64)
         return cls(stored, np.array([table[int(s)] for s in stored], dtype=np.int64), others)
@@ -51,7 +51,7 @@ class Codes:
         return self.stored.tolist(), self.classes.tolist(), self.others
 
     def __repr__(self) -> str:
-        return f"Codes({dict(zip(*self._plain[:2], strict=True))}, others={self.others})"
+        return f"Codes({dict(zip(*self._plain[:2], strict=True))}, others={self.others!r})"
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -59,14 +59,14 @@ class Codes:
         """Turn stored numbers into classes in place; what is no class is not seen."""
         place = np.searchsorted(self.stored, mask).clip(max=len(self.stored) - 1)
         known = self.stored[place] == mask
-        if not self.others and not known[seen].all():
+        if self.others == "refuse" and not known[seen].all():
             found = np.unique(mask[seen & ~known])
             raise CatalogError(
                 f"{name}: class {', '.join(map(str, found[:5]))} is not in the table of classes; add it, or list it in ignore="
             )
         classes = self.classes[place]
         np.copyto(mask, classes, where=known)
-        seen &= ~known | (classes >= 0)
+        seen &= np.where(known, classes >= 0, self.others == "keep")
 
 
 @dataclass(frozen=True)

@@ -170,5 +170,5 @@ def test_patches_that_the_split_names_but_nobody_has(copy):
 def test_an_archive_without_its_splits(copy):
     shutil.rmtree(copy / "splits")
     assert len(HySpecNet11k(copy)) == 5
-    with pytest.raises(NoFilesError, match=r"train\.csv; extract hyspecnet-11k-splits"):
+    with pytest.raises(NoFilesError, match=r"does not hold splits/easy/train.csv"):
         HySpecNet11k(copy, split="train")

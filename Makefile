@@ -28,7 +28,7 @@ PYTEST = $(IN_TESTS) -m pytest
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all lint format types imports docs check bench bench-peer public-api constraints
+.PHONY: help demo test test-all lint format types imports docs check bench bench-peer public-api dataset-pages constraints
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,11 +71,14 @@ bench-peer: $(PEER)/.made ## Make the environment of the library that `make benc
 
 $(PEER)/.made:
 	$(PEER_PYTHON) -m venv $(PEER)
-	$(PEER)/bin/python -m pip install -q torch==2.13.0 torchgeo==0.10.1
+	$(PEER)/bin/python -m pip install -q torch==2.13.0 torchgeo==0.10.1 pyarrow
 	@touch $@
 
 public-api: $(VENV)/.extra-test $(VENV)/.package ## Write tests/public_api.txt anew after a deliberate change
 	$(IN_TESTS) test_public_api.py --write
+
+dataset-pages: $(VENV)/.extra-test $(VENV)/.package ## Write docs/datasets/ anew
+	$(IN_TESTS) test_dataset_pages.py --write
 
 constraints: $(VENV)/.extra-test $(VENV)/.extra-dev ## Write constraints.txt anew from what is installed
 	$(BIN)/python -m pip freeze --all --exclude pip --exclude geodata | sed 's/+[a-z0-9]*$$//' > constraints.new

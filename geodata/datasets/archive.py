@@ -12,7 +12,7 @@ from geodata.catalog import Catalog
 from geodata.datasets import cache, registry
 from geodata.datasets.contents import Reading, assets_read, fields_of
 from geodata.datasets.roots import check_root, present
-from geodata.errors import CatalogError
+from geodata.errors import CatalogError, DownloadError
 from geodata.fields import FieldDataset
 from geodata.fields.making import DEFAULT_DTYPE
 from geodata.sample import IGNORE
@@ -153,7 +153,13 @@ class ArchiveDataset(FieldDataset):
         """
         from geodata.download import download
 
-        download(cls.spec.sources, Path(root), progress=progress)
+        spec = cls.spec
+        if not spec.downloadable:
+            raise DownloadError(
+                f"{spec.title} cannot be downloaded without an account or by a lasting address and must be brought: get it "
+                f"from {spec.home} and put below {root}:\n{spec.tree}"
+            )
+        download(spec.sources, Path(root), progress=progress)
 
 
 def _chosen(contents: Sequence[Content], keys: Sequence[str] | None, bands: Any) -> list[Content]:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from geodata.datasets.roots import named
 from geodata.errors import GeodataError
 from geodata.spec import DatasetSpec
 
-__all__ = ["catalog_of", "places"]
+__all__ = ["catalog_of", "forget", "places"]
 
 _VERSION = 1
 _FOLDERS = 4096
@@ -44,6 +45,14 @@ def catalog_of(
         if _kept(catalog, folder, name, which):
             break
     return catalog
+
+
+def forget(spec: DatasetSpec, root: Path) -> None:
+    """Remove the catalogs that are kept of an archive, so that they are made anew."""
+    for folder in places(root):
+        for path in folder.glob(f"{spec.name}-*.parquet"):
+            with suppress(OSError):
+                path.unlink()
 
 
 def places(root: Path) -> tuple[Path, Path]:

@@ -48,7 +48,7 @@ def get(name: str) -> type[ArchiveDataset]:
     name = name.replace("-", "_")
     found = _KNOWN.get(name.lower()) or by_class.get(name.lower())
     if found is None:
-        near = get_close_matches(name.lower(), [*_KNOWN, *by_class], 3, 0.5)
+        near = get_close_matches(name.lower(), sorted({*_KNOWN, *by_class}), 3, 0.6)
         hint = f"did you mean {' or '.join(near)}?" if near else "`geodata list` shows them"
         raise CatalogError(f"no dataset is called {name!r}; {hint}")
     return found

@@ -1,113 +1,20 @@
-"""The command line: ``geodata index | info | preview | demo``."""
+"""Commands on files: index, info, preview, demo."""
 
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-from typer.main import get_command
 
+from geodata.cli.app import JsonOption, Paths, PatternOption, SensorOption, app, numbers, say
 from geodata.errors import GeodataError
 
-__all__ = ["app", "main", "run"]
-
-app = typer.Typer(
-    name="geodata",
-    help="From earth-observation files on disk to training batches, and back to a map.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-)
-
-Paths = Annotated[list[str], typer.Argument(help="Folders, globs, files, or one saved catalog.", show_default=False)]
-PatternOption = Annotated[
-    str | None,
-    typer.Option("--pattern", help="Regular expression with named groups item, band, date; others become columns."),
-]
-SensorOption = Annotated[str | None, typer.Option(help="Wavelengths of these bands, for example sentinel-2.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Plain JSON on standard output and nothing else.")]
-
-
-# typer hands on click's errors, but names the base of all wrong calls nowhere
-WrongCall: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "UsageError")
-
-
-def main() -> NoReturn:
-    """Run the command line and leave with its exit code."""
-    sys.exit(run())
-
-
-def run(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; errors become one line on standard error.
-
-    Parameters
-    ----------
-    arguments : what follows ``geodata`` on the command line; None takes it from there
-
-    Returns
-    -------
-    int
-        0, 1 after an error, 2 after a wrong call, 130 after Ctrl-C.
-    """
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in given  # also behind the command, where people add it after a failure
-    given = [a for a in given if a != "--debug"]
-    try:
-        code = get_command(app)(args=given, prog_name="geodata", standalone_mode=False)
-    except KeyboardInterrupt:
-        code = 130
-    except Exception as error:  # a traceback is for --debug; the exit code still says it failed
-        if debug:
-            raise
-        return _failed(error)
-    if code == 130:
-        _complain("interrupted; no unfinished result was left")
-    return code if isinstance(code, int) else 0
-
-
-def _failed(error: Exception) -> int:
-    """Say what went wrong in one line, and return the exit code."""
-    if isinstance(error, GeodataError):
-        notes = getattr(error, "__notes__", [])
-        _complain(f"{error} ({'; '.join(notes)})" if notes else str(error))
-        return 1
-    if isinstance(error, WrongCall):
-        _complain(f"{error.format_message()}; see geodata --help")  # type: ignore[attr-defined]
-        return 2
-    _complain(f"{type(error).__name__}: {error}; geodata --debug shows where")
-    return 1
-
-
-def _complain(message: str) -> None:
-    line = " ".join(message.split())
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    console.print(f"[bold red]Error:[/] [red]{escape(line)}[/]")
-
-
-def _version(value: bool) -> None:
-    if value:
-        from importlib.metadata import version
-
-        typer.echo(f"geodata {version('geodata')}")
-        raise typer.Exit
-
-
-@app.callback()
-def _root(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and leave.")
-    ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
-) -> None:
-    """From earth-observation files on disk to training batches, and back to a map."""
+__all__ = ["demo", "index", "info", "preview"]
 
 
 @app.command()
@@ -154,7 +61,11 @@ def index(
 @app.command()
 def info(
     path: Annotated[
-        str, typer.Argument(help="A raster or vector file, a folder, or a saved catalog.", show_default=False)
+        str,
+        typer.Argument(
+            help="A raster or vector file, a folder, a saved catalog, or a published dataset by its name.",
+            show_default=False,
+        ),
     ],
     pattern: PatternOption = None,
     sensor: SensorOption = None,
@@ -163,7 +74,13 @@ def info(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what is in a file, a folder or a catalog."""
+    """Say what is in a file, a folder or a catalog, or what is known of a published dataset."""
+    from geodata.cli.archives import show_dataset
+    from geodata.datasets import registry
+
+    if path.lower() in registry.list() and not Path(path).exists():
+        show_dataset(path, as_json=as_json)
+        return
     from geodata.view.preview import open_catalog
     from geodata.view.summary import summarize
 
@@ -206,19 +123,19 @@ def preview(
     wanted = Preview(
         bands=None if bands is None else tuple(b.strip() for b in bands.split(",")),
         item=item,
-        bounds=None if bounds is None else _numbers("--bounds", bounds, 4),
+        bounds=None if bounds is None else numbers("--bounds", bounds, 4),
         crs=crs,
         res=res,
         time=None if time is None else tuple(time.split(",")) if "," in time else time,
         vector=vector,
         spectrum=spectrum or at is not None,
-        at=None if at is None else (int(_numbers("--at", at, 2)[0]), int(_numbers("--at", at, 2)[1])),
-        percent=(_numbers("--percent", percent, 2)[0], _numbers("--percent", percent, 2)[1]),
+        at=None if at is None else (int(numbers("--at", at, 2)[0]), int(numbers("--at", at, 2)[1])),
+        percent=(numbers("--percent", percent, 2)[0], numbers("--percent", percent, 2)[1]),
         pattern=pattern,
         sensor=sensor,
     )
     for note in draw_preview(paths, out, wanted):
-        _say(note)
+        say(note)
 
 
 @app.command()
@@ -256,22 +173,7 @@ def demo(
 def _ignored(text: str | None) -> tuple[int, ...] | None:
     if text is None or text.strip().lower() == "none":
         return None if text is None else ()
-    return tuple(int(v) for v in _numbers("--ignore", text, None))
-
-
-def _numbers(option: str, text: str, count: int | None) -> tuple[float, ...]:
-    try:
-        numbers = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        numbers = ()
-    if not numbers or (count is not None and len(numbers) != count):
-        wanted = "numbers" if count is None else f"{count} numbers"
-        raise typer.BadParameter(f"{option} {text!r} must be {wanted} with commas between")
-    return numbers
-
-
-def _say(text: str) -> None:
-    Console(highlight=False, soft_wrap=True).print(escape(text))
+    return tuple(int(v) for v in numbers("--ignore", text, None))
 
 
 def _show(facts: dict[str, Any], title: str) -> None:

@@ -28,7 +28,7 @@ PYTEST = $(IN_TESTS) -m pytest
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all lint format types imports docs check bench bench-peer public-api dataset-pages constraints
+.PHONY: help demo test test-all lint format types imports docs check bench bench-archives bench-peer dataset-pages public-api constraints
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,10 @@ check: lint types imports test ## All that CI runs
 bench: $(VENV)/.extra-test $(VENV)/.package ## Measure this library and its peer side by side; writes docs/benchmarks.md
 	@test -x $(PEER)/bin/python || { echo "the peer's environment is missing: make bench-peer (gigabytes)"; exit 1; }
 	$(BIN)/python benchmarks/run.py --peer $(PEER)/bin/python $(ARGS)
+
+bench-archives: $(VENV)/.extra-test $(VENV)/.package ## Measure published archives; writes docs/benchmarks-archives.md
+	@test -x $(PEER)/bin/python || { echo "the peer's environment is missing: make bench-peer (gigabytes)"; exit 1; }
+	$(BIN)/python benchmarks/archives.py --peer $(PEER)/bin/python --write
 
 # Downloads gigabytes: its torch is built for GPUs, and brings their libraries.
 bench-peer: $(PEER)/.made ## Make the environment of the library that `make bench` compares with

@@ -188,7 +188,9 @@ def resolve(root: str, href: str) -> str:
     """
     if href.startswith(URL_SCHEMES):
         return href
-    if re.search(UNSAFE, href) or "://" in href.split("?")[0]:
+    # Nearly all paths hold none of what makes one doubtful, which is sooner told than by the expression.
+    doubtful = not href or href[0] == "/" or ".." in href or "\\" in href or ":" in href or "\0" in href
+    if (doubtful and re.search(UNSAFE, href)) or "://" in href.split("?")[0]:
         raise CatalogError(f"path {href!r} leads out of the catalog's root {root!r}; paths of rows must lie below it")
     return f"{root.rstrip('/')}/{href}" if root else href
 

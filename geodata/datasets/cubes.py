@@ -97,8 +97,6 @@ def _catalog(path: str, root: str, wanted: Sequence[str] | None, crs: Any) -> Ca
         raise CatalogError(f"{path} has no variable with rows and columns")
     dated = cube.time is not None and any(cube.time in v.dims for v in chosen)
     times = cube.times if dated else None
-    if dated and times is None:
-        raise CatalogError(f"{path}: its axis {cube.time!r} has no dates; give it a time coordinate")
     count = 1 if times is None else len(times)
     grid = _grid(path, cube, chosen, crs)
     href = os.path.relpath(os.path.abspath(path), root).replace(os.sep, "/")
@@ -136,7 +134,8 @@ def _asset(path: str, cube: Cube, variable: CubeVariable) -> Asset:
     if None in layout:
         odd = variable.dims[layout.index(None)]
         raise CatalogError(
-            f"{path}: {variable.name} has an axis {odd!r} beside time, band, rows and columns; choose others with variables="
+            f"{path}: nothing says what the axis {odd!r} of {variable.name} is; give it dates or names of bands as its coordinate, "
+            "or choose others with variables="
         )
     nan = variable.dtype.startswith("float")
     return Asset(

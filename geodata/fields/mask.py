@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,10 @@ from geodata.sample import IGNORE
 from geodata.spot import Buffers, Slots, Spot, room
 
 __all__ = ["Codes", "MaskField"]
+
+
+SMALL = 1 << 16
+"""Stored numbers below this are looked up in a table."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,9 +60,24 @@ class Codes:
 
     __hash__ = None  # type: ignore[assignment]
 
+    @cached_property
+    def _table(self) -> NDArray[np.int64]:
+        """Where each small number would stand among the stored ones: looked up, not searched."""
+        most = int(self.stored[-1])
+        return (
+            np.searchsorted(self.stored, np.arange(most + 2))
+            if self.stored[0] >= 0 and most < SMALL
+            else np.empty(0, int)
+        )
+
+    def _places(self, mask: NDArray[np.int64]) -> NDArray[np.int64]:
+        if len(self._table):
+            return self._table.take(mask, mode="clip").clip(max=len(self.stored) - 1)
+        return np.searchsorted(self.stored, mask).clip(max=len(self.stored) - 1)
+
     def apply(self, mask: NDArray[np.int64], seen: NDArray[np.bool_], name: str) -> None:
         """Turn stored numbers into classes in place; what is no class is not seen."""
-        place = np.searchsorted(self.stored, mask).clip(max=len(self.stored) - 1)
+        place = self._places(mask)
         known = self.stored[place] == mask
         if self.others == "refuse" and not known[seen].all():
             found = np.unique(mask[seen & ~known])

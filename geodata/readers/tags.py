@@ -9,7 +9,7 @@ from typing import Any
 
 from geodata.readers.files import LocalFile
 
-__all__ = ["DOUBLE", "HEAD", "WHOLE", "Tags", "read_tags"]
+__all__ = ["DOUBLE", "HEAD", "SMALL", "WHOLE", "Tags", "joined", "read_tags"]
 
 HEAD = 4096
 """Bytes read at once; most headers lie within them."""
@@ -186,3 +186,23 @@ def _other(file: LocalFile, order: str, start: int, big: bool) -> tuple[int, int
                 return None
             (subfile,) = struct.unpack(order + "I", value[:4])
     return subfile, following
+
+
+Strips = tuple[tuple[int, int], "array[int]", "array[int]"]
+"""Rows and columns of a strip, offsets and byte counts."""
+
+
+def joined(block: tuple[int, int], offsets: array[int], counts: array[int], row: int, height: int) -> Strips:
+    """Return strips that are stored as they are, one right after the other, as a single one; others as they came.
+
+    Parameters
+    ----------
+    row : bytes of a row of pixels
+    height : rows of the image
+    """
+    rows, columns = block
+    whole = [min(rows, height - first) * row for first in range(0, height, rows)]
+    ends = [offset + count for offset, count in zip(offsets, whole, strict=False)]
+    if counts.tolist() != whole or offsets.tolist()[1:] != ends[:-1]:
+        return block, offsets, counts
+    return (height, columns), offsets[:1], array(offsets.typecode, [height * row])

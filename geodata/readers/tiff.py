@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from geodata.readers.base import PixelWindow
 from geodata.readers.blocks import COMPRESSIONS, NONE, Block, Cache, Undecodable, cached, inflated, restored
 from geodata.readers.files import LocalFile, unsettled
-from geodata.readers.tags import Tags, read_tags
+from geodata.readers.tags import SMALL, Tags, joined, read_tags
 
 __all__ = ["Layout", "layout_of", "read_pixels"]
 
@@ -114,6 +114,9 @@ def layout_of(tags: Tags) -> Layout | None:
     if found is None:
         return None
     tiled, block, offsets, counts = found
+    row = width * samples * dtype.itemsize
+    if one[COMPRESSION] == NONE and not tiled and len(offsets) > 1 and row * height <= SMALL:
+        block, offsets, counts = joined(block, offsets, counts, row, height)
     planar = one[PLANAR] == 2 and samples > 1
     layout = Layout(
         height, width, samples, dtype, block, planar, tiled, offsets, counts, one[COMPRESSION], predictor, dtype.name

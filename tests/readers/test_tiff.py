@@ -706,7 +706,7 @@ def test_remembered_layouts_are_bounded(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(plain_tiff.layouts, "limit", 100_000)
     plain_tiff.layouts.clear()
     array = noise("uint8", 1, 2304, 4)
-    data = tiff(array, rows=1, tags=GEO)
+    data = tiff(array, rows=1, compression=8, tags=GEO)
     paths = [put(tmp_path, data, f"{i}.tif") for i in range(12)]
     monkeypatch.setattr(files.unsettled, "__defaults__", (0,))
     for path in paths * 2:
@@ -722,3 +722,16 @@ def test_one_band_of_many_does_not_bring_in_all_strips_at_once(tmp_path: Path) -
     got: list[Any] = []
     assert peak(lambda: got.append(read_pixels(path, (0, 0, 500, 500), [7], None, None))) < 8 << 20 < array.nbytes
     assert same(got[0], array[6:7])
+
+
+@pytest.mark.parametrize("rows", [1, 7, 17, 100])
+def test_strips_stored_one_after_the_other_are_read_as_one(tmp_path: Path, rows: int) -> None:
+    array = noise("uint16", 2, 50, 31)
+    path = put(tmp_path, tiff(array, rows=rows, tags=GEO))
+    file = plain_tiff.LocalFile(path)
+    layout, _ = plain_tiff._layout(file)
+    file.close()
+    assert layout is not None and layout.block == (50, 31) and len(layout.offsets) == (2 if layout.planar else 1)
+    for window in ((0, 0, 50, 31), (3, 2, 20, 11), (49, 30, 1, 1)):
+        r, c, h, w = window
+        assert same(read_pixels(path, window, [2, 1], None, None), array[::-1, r : r + h, c : c + w])

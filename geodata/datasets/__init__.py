@@ -25,6 +25,7 @@ from geodata.datasets.spectral_earth_tasks import (
     EnMAPTreeMap,
 )
 from geodata.datasets.spectral_hyperview import HyperView
+from geodata.datasets.ssl4eo_s12 import SSL4EOS12
 from geodata.datasets.unmixing import Cuprite, JasperRidge, Samson, UnmixingScene, Urban
 from geodata.datasets.vector import VectorDataset
 from geodata.datasets.vhr10 import VHR10
@@ -34,6 +35,7 @@ __all__ = [
     "DIOR",
     "EO1CDL",
     "RESISC45",
+    "SSL4EOS12",
     "VHR10",
     "ArchiveDataset",
     "BigEarthNetV2",

@@ -54,7 +54,7 @@ def read_dates(
 
     row, col, height, width = window
     channels = [i - 1 for i in asset.indexes]
-    part = {
+    part: dict[str, int | slice] = {
         "t": slice(first, last),
         "c": slice(min(channels), max(channels) + 1),
         "h": slice(row, row + height),

@@ -38,7 +38,7 @@ __all__ = ["check_files", "read", "write"]
 
 VERSION = 1
 
-ROWS = 65536
+ROWS = 16384
 """Rows that are written at a time."""
 
 OWN = ("geometry", "bbox", "crs", "height", "width", "row_off", "col_off", "affine", "start", "end")

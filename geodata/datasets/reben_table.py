@@ -155,7 +155,9 @@ def _read(path: Path) -> pa.Table:
         # Not pyarrow.parquet.read_table: it imports half of the file systems there are. A group at a time takes less room.
         file = pq.ParquetFile(path, read_dictionary=["split", "country"])
         groups = range(file.num_row_groups)
-        return pa.concat_tables(file.read_row_group(i, list(_COLUMNS), use_threads=False) for i in groups)
+        table = pa.concat_tables(file.read_row_group(i, list(_COLUMNS), use_threads=False) for i in groups)
+        pa.default_memory_pool().release_unused()
+        return table
     except (pa.ArrowException, OSError) as error:
         raise CatalogError(f"{path} is no table of reBEN: {error}") from None
 

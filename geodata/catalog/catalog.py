@@ -211,7 +211,7 @@ class Catalog:
     def href(self, asset: Asset, row: int) -> str | None:
         """Return the path or URL of an item's file, None if the item lacks it."""
         path = filled(asset.href, self.values(row, fields(asset.href)))
-        return path and resolve(self.root, path)
+        return None if path is None else resolve(self.root, path)
 
     def values(self, row: int, names: Iterable[str]) -> dict[str, Any]:
         """Return what columns hold in a row, None for null; ``key`` of a tile is that of the item it was cut from."""

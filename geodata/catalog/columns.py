@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -87,8 +88,18 @@ def _numbers(name: str, values: Any, shape: tuple[int, int]) -> NDArray[np.float
 
 def _differ(key: pa.ChunkedArray) -> bool:
     """Whether no text comes twice. Equal ones are neighbours once sorted, which takes less memory than a table of hashes."""
-    ordered = key.take(pc.sort_indices(key)).combine_chunks() if len(key) else key
-    return len(key) < 2 or not pc.any(pc.equal(ordered[1:], ordered[:-1])).as_py()
+    if len(key) < 2 or _ascending(key):
+        return True
+    ordered = key.take(pc.sort_indices(key)).combine_chunks()
+    return not pc.any(pc.equal(ordered[1:], ordered[:-1])).as_py()
+
+
+def _ascending(key: pa.ChunkedArray) -> bool:
+    """Whether each text comes after the one before, as where rows are in the order of their keys."""
+    chunks = [chunk for chunk in key.chunks if len(chunk)]
+    ends = [(chunk[0].as_py(), chunk[-1].as_py()) for chunk in chunks]
+    between = all(before[1] < after[0] for before, after in pairwise(ends))
+    return between and all(pc.all(pc.less(chunk[:-1], chunk[1:])).as_py() for chunk in chunks)
 
 
 def whole_shapes(shape: Any, n: int) -> NDArray[np.int64]:

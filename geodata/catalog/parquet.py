@@ -41,6 +41,9 @@ VERSION = 1
 ROWS = 16384
 """Rows that are written at a time."""
 
+GROUPS = 8
+"""Groups of rows that are read at a time."""
+
 OWN = ("geometry", "bbox", "crs", "height", "width", "row_off", "col_off", "affine", "start", "end")
 
 
@@ -154,11 +157,17 @@ def read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ReadError(f"no catalog at {path}")
     try:
-        file = pq.ParquetFile(path)
+        file = pq.ParquetFile(path, pre_buffer=False)
         _check_size(file.metadata.num_rows, path)
         metadata = file.schema_arrow.metadata or {}
         there = file.schema_arrow.names
-        table = file.read(columns=[n for n in there if n not in ("geometry", "bbox")]).replace_schema_metadata(None)
+        wanted = [n for n in there if n not in ("geometry", "bbox")]
+        # Some groups at a time: decoding all columns of all rows at once takes as much room again.
+        starts = range(0, file.num_row_groups, GROUPS)
+        parts = [
+            file.read_row_groups(list(range(i, min(i + GROUPS, file.num_row_groups))), columns=wanted) for i in starts
+        ]
+        table = (pa.concat_tables(parts) if parts else file.read(columns=wanted)).replace_schema_metadata(None)
         table.validate(full=True)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise ReadError(f"cannot read the catalog {path}: {error}") from None

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import rasterio
+from affine import Affine
 from numpy.typing import NDArray
 from rasterio.io import MemoryFile
 
@@ -49,12 +50,18 @@ def blobs(shape: tuple[int, int], values: Sequence[int], dtype: str, seed: int) 
 
 
 def write_raster(path: Path, data: NDArray[Any], transform: Any = None, crs: Any = None, **profile: Any) -> None:
-    """Write (C, H, W) or (H, W) as a GeoTIFF; ``descriptions`` names its bands, the rest is the profile."""
+    """Write (C, H, W) or (H, W) as a GeoTIFF.
+
+    Parameters
+    ----------
+    transform : Affine, or its a, b, c, d, e, f
+    profile : of rasterio; ``descriptions`` names the bands
+    """
     data = data[None] if data.ndim == 2 else data
     descriptions = profile.pop("descriptions", ())
     path.parent.mkdir(parents=True, exist_ok=True)
     count, height, width = data.shape
-    where = {"transform": transform, "crs": crs} if transform is not None else {}
+    where = {} if transform is None else {"transform": Affine(*tuple(transform)[:6]), "crs": crs}
     with (
         quietly(),
         rasterio.open(

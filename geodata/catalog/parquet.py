@@ -168,6 +168,7 @@ def read(path: Path) -> dict[str, Any]:
             file.read_row_groups(list(range(i, min(i + GROUPS, file.num_row_groups))), columns=wanted) for i in starts
         ]
         table = (pa.concat_tables(parts) if parts else file.read(columns=wanted)).replace_schema_metadata(None)
+        pa.default_memory_pool().release_unused()
         table.validate(full=True)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise ReadError(f"cannot read the catalog {path}: {error}") from None

@@ -89,6 +89,8 @@ def catalog(root: Path, *, excluded: bool, lmdb: str | None = None) -> Catalog:
     rows = _read(root / "metadata.parquet")
     if excluded:
         rows = pa.concat_tables([rows, _read(root / EXCLUDED)])
+        rows = rows.take(pc.sort_indices(rows["patch_id"]))  # each table is in this order
+        pa.default_memory_pool().release_unused()
     patch = rows["patch_id"]
     if not pc.all(pc.match_substring_regex(patch, _NAME)).as_py():
         raise CatalogError(f"{root / 'metadata.parquet'}: a patch_id is not named as in {_EXAMPLE}")

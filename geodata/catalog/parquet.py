@@ -41,9 +41,6 @@ VERSION = 1
 ROWS = 16384
 """Rows that are written at a time."""
 
-GROUPS = 8
-"""Groups of rows that are read at a time."""
-
 OWN = ("geometry", "bbox", "crs", "height", "width", "row_off", "col_off", "affine", "start", "end")
 
 
@@ -58,7 +55,7 @@ def write(catalog: Catalog, path: Path) -> Path:
         wkb.append(byte_array(outline, pa.binary()))
         drawn.append(box)
         names.update(kinds)
-    geo = _geo(np.concatenate(drawn), [kind for kind in ("Polygon", "MultiPolygon") if kind in names])
+    geo = _geo(drawn, [kind for kind in ("Polygon", "MultiPolygon") if kind in names])
     metadata = {"geo": json.dumps(geo), "geodata": json.dumps(_about(catalog, path, n))}
     tables = (
         _group(catalog if len(groups) == 1 else catalog.take(rows), *outline)
@@ -100,7 +97,7 @@ def _about(catalog: Catalog, path: Path, n: int) -> dict[str, Any]:
     return about | {name: items for name, items in left_out.items() if items}
 
 
-def _geo(boxes: NDArray[np.float64], kinds: list[str]) -> dict[str, Any]:
+def _geo(boxes: Sequence[NDArray[np.float64]], kinds: list[str]) -> dict[str, Any]:
     covering = {"bbox": {side: ["bbox", side] for side in ("xmin", "ymin", "xmax", "ymax")}}
     column: dict[str, Any] = {
         "encoding": "WKB",
@@ -109,9 +106,10 @@ def _geo(boxes: NDArray[np.float64], kinds: list[str]) -> dict[str, Any]:
         "edges": "planar",
         "covering": covering,
     }
-    known = boxes[~np.isnan(boxes).any(axis=1)]
-    if len(known):
-        column["bbox"] = [*known[:, :2].min(axis=0).tolist(), *known[:, 2:].max(axis=0).tolist()]
+    known = [part[there] for part in boxes if (there := ~np.isnan(part).any(axis=1)).any()]
+    if known:
+        low, high = (np.array([f(part, axis=0) for part in known]) for f in (np.min, np.max))
+        column["bbox"] = [*low[:, :2].min(axis=0).tolist(), *high[:, 2:].max(axis=0).tolist()]
     return {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}
 
 
@@ -162,11 +160,8 @@ def read(path: Path) -> dict[str, Any]:
         metadata = file.schema_arrow.metadata or {}
         there = file.schema_arrow.names
         wanted = [n for n in there if n not in ("geometry", "bbox")]
-        # Some groups at a time: decoding all columns of all rows at once takes as much room again.
-        starts = range(0, file.num_row_groups, GROUPS)
-        parts = [
-            file.read_row_groups(list(range(i, min(i + GROUPS, file.num_row_groups))), columns=wanted) for i in starts
-        ]
+        # A group at a time: decoding all columns of all rows at once takes as much room again.
+        parts = [file.read_row_group(i, columns=wanted) for i in range(file.num_row_groups)]
         table = (pa.concat_tables(parts) if parts else file.read(columns=wanted)).replace_schema_metadata(None)
         pa.default_memory_pool().release_unused()
         table.validate(full=True)
@@ -225,7 +220,7 @@ def _contents(table: pa.Table, about: dict[str, Any], path: Path) -> dict[str, A
         raise CatalogError(f"{path} is damaged: transforms must be six numbers; make the catalog again")
     n = table.num_rows
     footprints = Footprints(
-        values_of(affine.flatten()).astype(np.float64).reshape(n, 6),
+        values_of(affine.flatten()).astype(np.float64, copy=False).reshape(n, 6),
         columns.whole_shapes(np.column_stack([values_of(table["height"]), values_of(table["width"])]), n),
         values_of(systems.indices).astype(np.int32),
         tuple(as_crs(text) for text in systems.dictionary.to_pylist()),

@@ -155,7 +155,7 @@ def _read(path: Path) -> pa.Table:
             raise CatalogError(f"{path} lacks the columns {', '.join(missing)}; it has {', '.join(there)}")
         # Not pyarrow.parquet.read_table: it imports half of the file systems there are.
         # Not pyarrow.parquet.read_table: it imports half of the file systems there are. A group at a time takes less room.
-        file = pq.ParquetFile(path, read_dictionary=["split", "country"])
+        file = pq.ParquetFile(path, read_dictionary=["split", "country", "labels.list.element"])
         groups = range(file.num_row_groups)
         table = pa.concat_tables(file.read_row_group(i, list(_COLUMNS), use_threads=False) for i in groups)
         pa.default_memory_pool().release_unused()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -55,12 +55,12 @@ def forget(spec: DatasetSpec, root: Path) -> None:
                 path.unlink()
 
 
-def places(root: Path) -> tuple[Path, Path]:
-    """Return where a catalog may be kept: beside the data, or where that cannot be written in the user's cache."""
-    from pooch import os_cache
+def places(root: Path) -> Iterator[Path]:
+    """Give the folders where a catalog may be kept: beside the data, and in the user's cache if that cannot be written."""
+    yield root / ".geodata"
+    from platformdirs import user_cache_path
 
-    home = _digest(str(root.absolute()))
-    return root / ".geodata", Path(os_cache("geodata")) / "catalogs" / home
+    yield user_cache_path("geodata") / "catalogs" / _digest(str(root.absolute()))
 
 
 def _kept(catalog: Catalog, folder: Path, name: str, which: str) -> bool:

@@ -136,10 +136,9 @@ class ArchiveDataset(FieldDataset):
             common.get("ignore_index", IGNORE),
         )
         catalog = _of_split(catalog, split, spec)
-        if spec.listed:
-            read = assets_read(fields_of(catalog, chosen, common.get("bands"), reading)[1])
-            catalog = present(catalog, chosen, read, spec, on_error=on_error)
         catalog, fields = fields_of(catalog, chosen, common.get("bands"), reading)
+        if spec.listed:
+            catalog = present(catalog, chosen, assets_read(fields), spec, on_error=on_error)
         super().__init__(catalog, fields, name=common.get("name", ""), transforms=common.get("transforms"))
 
     @classmethod

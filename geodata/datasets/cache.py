@@ -29,8 +29,7 @@ def catalog_of(
     """Return the catalog of an archive: the one that is kept, if the archive looks as it did then, else a new one.
 
     What is looked at are sizes and times of change of the files and folders that are needed, of the folders in those, and of
-    files to be ``watched``.
-    A change deeper down is not seen: ``geodata check`` looks at every file, and makes the catalog anew.
+    files to be ``watched``. A change deeper down is not seen: ``geodata check`` looks at every file, and makes the catalog anew.
     """
     which = spec.name + "-" + _digest([sorted((k, repr(v)) for k, v in options.items())])
     name = f"{which}-{_stamp(spec, root, watched)}.parquet"

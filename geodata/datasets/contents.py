@@ -62,14 +62,10 @@ def assets_read(fields: Sequence[Field]) -> list[Asset]:
     found = []
     for field in fields:
         inner = field.field if isinstance(field, LooseField) else field
-        images = (
-            inner.images.values()
-            if isinstance(inner, ImageField)
-            else [inner.image]
-            if isinstance(inner, MaskField)
-            else []
-        )
-        found += [part.asset for image in images for part in image.parts]
+        if isinstance(inner, ImageField):
+            found += [part.asset for image in inner.images.values() for part in image.parts]
+        elif isinstance(inner, MaskField):
+            found += [part.asset for part in inner.image.parts]
     return found
 
 

@@ -28,7 +28,7 @@ LEAST = 0.3
 class BoxesField(Field):
     """``boxes`` (N, 4) float32 x0 y0 x1 y1 in pixels of the window, and ``box_labels`` (N,) int64; oriented: ``corners`` too.
 
-    In a window boxes are cut to it, and an object of which less than 0.3 of the box's area is left is not in it; corners are
+    In a window or tile boxes are cut to it, and an object of which less than 0.3 of the box's area is left is not in it; corners are
     moved, never cut.
 
     Parameters
@@ -65,6 +65,8 @@ class BoxesField(Field):
         boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
         cut = boxes.clip(0, np.array([width, height, width, height]))
         kept = _area(cut) >= LEAST * _area(boxes)
+        # A whole image has all its objects, however far one reaches over the edge.
+        kept |= spot.window == (0, 0, *catalog.shape[row].tolist()) and "tile_of" not in catalog.table.column_names
         values = {"boxes": cut, "corners": corners, "box_labels": labels}
         return {
             key: torch.from_numpy(values[key.removesuffix(self.tail)][kept]).to(

@@ -305,3 +305,19 @@ def test_xml_is_read_or_refused_with_its_line(tmp_path: Path) -> None:
         parse_xml(path)
     with pytest.raises(ReadError, match="cannot open"):
         parse_xml(tmp_path / "none.xml")
+
+
+def test_a_whole_image_has_all_its_objects_and_a_window_those_that_are_in_it(tree):
+    """An object of which a quarter is in the image, by a reader that reaches over its edge."""
+    from geodata.fields import BoxesField
+    from geodata.spot import Spot
+
+    catalog = DIOR(tree, keys=["image"]).catalog
+    field = BoxesField("boxes", "", _over_the_edge, ("ship",))
+    for window, count in (((0, 0, 800, 800), 1), ((0, 0, 700, 700), 0), ((700, 700, 100, 100), 0)):
+        found = field.fill(catalog, Spot(catalog.grid(0, window), catalog.interval(0), 0, window), {})
+        assert len(found["boxes"]) == len(found["box_labels"]) == count, window
+
+
+def _over_the_edge(catalog, row):
+    return np.array([[790, 790, 812, 812]], np.float32), ["ship"]

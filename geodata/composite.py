@@ -34,6 +34,12 @@ class Link:
     dataset: Dataset
     rows: NDArray[np.int64] | None = None
 
+    def follow(self, spot: Spot) -> Spot:
+        """Return where this dataset is read for a spot of the leading one."""
+        row = spot.row if spot.items is None else int(spot.items[0])
+        items = None if self.rows is None or row is None else self.rows[[row]]
+        return Spot(spot.grid, spot.time, inside=spot.inside, items=items)
+
     def taken(self, parents: NDArray[np.int64]) -> Link:
         """Follow a leading dataset whose rows were taken or tiled."""
         return self if self.rows is None else replace(self, rows=self.rows[parents])
@@ -50,6 +56,7 @@ class JoinedDataset(Dataset):
         self.lead = lead
         self.links = tuple(links)
         self.step = math.lcm(lead.step, *(link.dataset.step for link in self.links))
+        self.dated = lead.dated
         self._view = lead._view
 
     @property
@@ -86,9 +93,9 @@ class JoinedDataset(Dataset):
         return self.lead._under(spot)
 
     def _slots(self, spot: Spot) -> Slots:
-        slots: Slots = {}
-        for part in self._parts:
-            slots |= part._slots(spot if part is self.lead else Spot(spot.grid, spot.time))
+        slots: Slots = dict(self.lead._slots(spot))
+        for link in self.links:
+            slots |= link.dataset._slots(link.follow(spot))
         return slots
 
     def _fill(self, spot: Spot, out: Buffers) -> dict[str, Any]:
@@ -97,14 +104,14 @@ class JoinedDataset(Dataset):
             spot.inside = self.catalog.grid(spot.row)  # type: ignore[arg-type]
         for link in self.links:
             if link.rows is None:
-                rest |= link.dataset._fill_on(Spot(spot.grid, spot.time, inside=spot.inside), out)
+                rest |= link.dataset._fill_on(link.follow(spot), out)
             else:
                 rest |= _fill_paired(link.dataset, int(link.rows[spot.row]), self.catalog, spot, out)
         return rest | self.lead._fill(spot, out)
 
     def _fill_on(self, spot: Spot, out: Buffers, rows: NDArray[np.int64] | None = None) -> dict[str, Any]:
         found = self._under(spot) if rows is None else rows
-        items = np.unique(self.lead._items_of(found))
+        items = spot.items if spot.items is not None else np.unique(self.lead._items_of(found))
         rest: dict[str, Any] = {}
         for link in self.links:
             if link.rows is not None and len(items) > 1:
@@ -112,7 +119,9 @@ class JoinedDataset(Dataset):
                     f"{len(items)} items lie under this query, and the other side is paired with each by column: which pair "
                     "shows where cannot be said; read items or windows of them, or join by place"
                 )
-            rest |= link.dataset._fill_on(spot, out, None if link.rows is None else link.rows[items])
+            paired = None if link.rows is None else link.rows[items]
+            own = Spot(spot.grid, spot.time, inside=spot.inside, items=paired)
+            rest |= link.dataset._fill_on(own, out, paired)
         return rest | self.lead._fill_on(spot, out, found)
 
     def union(self, other: Dataset, *, reindex: bool = False) -> Dataset:
@@ -157,7 +166,8 @@ def _fill_paired(dataset: Dataset, row: int, lead: Catalog, spot: Spot, out: Buf
             f"rows paired by column have {mine.height}x{mine.width} and {theirs.height}x{theirs.width} pixels and no CRS to "
             "bring one onto the other; read them as two datasets, or bring them to one shape first"
         )
-    return dataset._fill_on(spot, out, np.array([row]))
+    own = Spot(spot.grid, spot.time, inside=spot.inside, items=np.array([row]))
+    return dataset._fill_on(own, out, own.items)
 
 
 def join(lead: Dataset, other: Dataset, *, how: str, on: str | None) -> Dataset:

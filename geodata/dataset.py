@@ -20,11 +20,12 @@ from geodata.catalog.tiles import tile
 from geodata.crs import CRS, as_crs
 from geodata.errors import CatalogError, CRSError, GridError, KeyClashError, QueryError
 from geodata.grid import Grid, check_res
+from geodata.indexing import queries_of, spot_of
 from geodata.interval import Interval
-from geodata.place import bounds_in, common_crs, grid_of_slices, grid_over
+from geodata.place import bounds_in, common_crs, grid_over
 from geodata.query import Query
-from geodata.sample import Sample
-from geodata.spot import Buffers, Slots, Spot, room
+from geodata.sample import Sample, asked_back, rooms
+from geodata.spot import Buffers, Slots, Spot
 
 __all__ = ["Dataset"]
 
@@ -56,6 +57,9 @@ class Dataset(torch.utils.data.Dataset[Sample], ABC):
 
     step: int = 1
     """Windows and tiles must be multiples of it, in pixels (above 1 only with native resolutions)."""
+
+    dated: bool = False
+    """Whether an item has several dates, of which a query may ask for some."""
 
     @property
     def bands(self) -> Bands | None:
@@ -97,36 +101,58 @@ class Dataset(torch.utils.data.Dataset[Sample], ABC):
     def __len__(self) -> int:
         return len(self.catalog)
 
-    def __getitem__(self, index: Any) -> Sample:
+    def __getitem__(self, index: Any) -> Any:
         return self.__getitems__([index])[0]
 
-    def __getitems__(self, indexes: Sequence[Any]) -> list[Sample]:
-        """Read many samples; where shapes agree they are views of one fresh buffer per key."""
-        queries = [self._query(i) for i in indexes]
-        spots = [self._spot(q) for q in queries]
+    def __getitems__(self, indexes: Sequence[Any]) -> list[Any]:
+        """Read many samples; where shapes agree they are views of one fresh buffer per key.
+
+        A tuple of queries gives a tuple of samples: the views of one.
+        """
+        asked = [queries_of(self, i) for i in indexes]
+        views = {len(queries) for queries in asked}
+        if len(views) > 1:
+            raise QueryError(f"samples of one batch have {sorted(views)} views; a sampler gives each the same number")
+        # View by view: each becomes a batch of its own.
+        queries = [q for view in zip(*asked, strict=True) for q in view]
+        samples = self._read(queries, len(asked))
+        if self.transforms is not None:
+            samples = [self.transforms(s) for s in samples]
+        several = [isinstance(i, tuple) and isinstance(i[0], Query) for i in indexes]
+        n = len(asked)
+        return [tuple(samples[k::n]) if many else samples[k] for k, many in enumerate(several)]
+
+    def _read(self, queries: Sequence[Query], batch: int) -> list[Any]:
+        """Read queries; the samples of each `batch` of them share buffers where their shapes agree."""
+        spots = [spot_of(self, q) for q in queries]
         slots = [self._slots(s) for s in spots]
-        shared = len(queries) > 1 and all(s == slots[0] for s in slots)
-        whole: Buffers = {}
-        if shared:
-            whole = {k: room((len(queries), *shape), dtype) for k, (shape, dtype) in slots[0].items()}
-        tensors = {k: torch.from_numpy(v).unbind() for k, v in whole.items()}
+        buffers: list[Buffers] = []
+        tensors: list[dict[str, Tensor]] = []
+        for at in range(0, len(queries), batch):
+            for arrays, views in rooms(slots[at : at + batch]):
+                buffers.append(arrays)
+                tensors.append(views)
         draws = torch.tensor([(q.epoch, q.index) for q in queries]).unbind()
         samples: list[Any] = [None] * len(queries)
         # Neighbours in a file are read one after the other: what is decoded for one serves the next.
         for i in sorted(range(len(spots)), key=lambda i: spots[i].place):
-            spot = spots[i]
-            out = {k: v[i] for k, v in whole.items()} if shared else {k: room(s, d) for k, (s, d) in slots[i].items()}
-            rest = self._fill(spot, out) if spot.row is not None else self._fill_found(spot, out)
-            sample: dict[str, Any] = {k: tensors[k][i] if shared else torch.from_numpy(v) for k, v in out.items()}
-            samples[i] = sample | rest | {"query": queries[i], "draw": draws[i]}
+            spot, query = spots[i], queries[i]
+            if spot.row is not None:
+                rest = self._fill(spot, buffers[i])
+            elif spot.items is not None:
+                rest = self._fill_on(spot, buffers[i], spot.items)
+            else:
+                rest = self._fill_found(spot, buffers[i])
+            samples[i] = tensors[i] | rest | {"query": query, "draw": draws[i]} | asked_back(query, spot)
             self._label(samples[i], spot)
-        return samples if self.transforms is None else [self.transforms(s) for s in samples]  # type: ignore[misc]  # what it gives back is a sample
+        return samples
 
     def _label(self, sample: dict[str, Any], spot: Spot) -> None:
         sample["grid"] = spot.grid
         sample.setdefault("time", spot.time)
-        if spot.row is not None:
-            sample["key"] = self.catalog.key[spot.row]
+        row = spot.row if spot.items is None else int(spot.items[0])
+        if row is not None:
+            sample["key"] = self.catalog.key[row]
 
     def _under(self, spot: Spot) -> NDArray[np.int64]:
         """Rows of the catalog that lie under a query by place."""
@@ -144,42 +170,6 @@ class Dataset(torch.utils.data.Dataset[Sample], ABC):
         if "key" not in rest:
             rest["key"] = self.catalog.key[rows[0]]
         return rest
-
-    def _query(self, index: Any) -> Query:
-        if isinstance(index, Query):
-            return index
-        if isinstance(index, (int, np.integer)) or (isinstance(index, Tensor) and index.ndim == 0):
-            row = int(index)
-            if not -len(self) <= row < len(self):
-                raise IndexError(f"item {row} of a dataset with {len(self)} items")
-            return Query(row=row % len(self), index=row % len(self))
-        if isinstance(index, Grid):
-            return Query(grid=index)
-        if isinstance(index, tuple) and 2 <= len(index) <= 3 and all(isinstance(s, slice) for s in index):
-            return self._query_of_slices(*index)
-        raise QueryError(f"{index!r} is no index; use an integer, a Query, a Grid, or ds[x0:x1, y0:y1, t0:t1]")
-
-    def _query_of_slices(self, x: slice, y: slice, t: slice = slice(None)) -> Query:
-        res = self._view[1] if self._view is not None else None
-        grid, when = grid_of_slices(self.catalog, self.crs, x, y, t, res)
-        return Query(grid=grid, time=when)
-
-    def _spot(self, query: Query) -> Spot:
-        if query.grid is not None:
-            return Spot(query.grid, query.time)
-        row, window = query.row, query.window
-        if row is None or not 0 <= row < len(self):
-            raise QueryError(f"query asks for row {row} of a dataset with {len(self)} rows")
-        self._need_lattice()
-        if window is None:
-            height, width = self.catalog.shape[row].tolist()
-            window = (0, 0, height, width)
-        if any(n % self.step for n in window):
-            raise GridError(
-                f"window (row, column, height, width) = {window} must be multiples of {self.step}, the native ratio of the bands; "
-                f"use size {window[2] // self.step * self.step or self.step}"
-            )
-        return Spot(self.catalog.grid(row, window), self.catalog.interval(row), row, window)
 
     def _need_lattice(self) -> None:
         if not self.catalog.lattice:
@@ -216,12 +206,14 @@ class Dataset(torch.utils.data.Dataset[Sample], ABC):
                 raise CRSError("the query has no CRS; say in which CRS the bounds are, for example crs='EPSG:4326'")
             grid = grid_over(self.catalog, bounds, as_crs(crs), res, when)
         if stack is None:
-            return self[Query(grid=grid, time=when)]
+            one: Sample = self[Query(grid=grid, time=when)]
+            return one
         if stack != "time":
             raise QueryError(f"stack={stack!r} must be None or 'time'")
         from geodata.series import stack as stacked
 
-        return stacked(self)[Query(grid=grid, time=when)]
+        stack_of: Sample = stacked(self)[Query(grid=grid, time=when)]
+        return stack_of
 
     @property
     def crs(self) -> CRS:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from numbers import Integral
 
 from geodata.errors import QueryError
@@ -27,13 +27,20 @@ class Query:
     window : (row, column, height, width) or None, pixels of that row's lattice
         None is the whole item.
     grid : Grid or None
-        Instead of ``row``: any grid; the items under it are mosaicked.
+        Instead of ``row``: any grid; the items under it are mosaicked. With ``row``: this item alone, read on the grid.
     time : Interval
         With ``grid``: only items of that time.
     epoch, index : int
         Which draw this is; transforms seed themselves from the pair.
     repeat : bool
         True for a sample that another rank also has (`uneven="pad"`); stitching and metrics drop it.
+    weight : float or None
+        What the loss of this sample counts; comes back as ``sample["weight"]``.
+    dates : positions of dates of a series to read, in this order, or None for all
+    pixels : (row, column) pairs within the window, or None
+        Comes back as ``sample["pixels"]``, (H, W) bool, True at these.
+    source : int
+        Which dataset of a mixture.
     """
 
     row: int | None = None
@@ -43,17 +50,22 @@ class Query:
     epoch: int = 0
     index: int = 0
     repeat: bool = False
+    weight: float | None = None
+    dates: tuple[int, ...] | None = None
+    pixels: tuple[tuple[int, int], ...] | None = None
+    source: int = 0
 
     def __post_init__(self) -> None:
-        if (self.row is None) == (self.grid is None):
-            raise QueryError(f"a query names either a row or a grid, got row={self.row} and grid={self.grid}")
+        if self.row is None and self.grid is None:
+            raise QueryError("a query names a row or a grid, got neither")
+        if self.grid is not None and self.window is not None:
+            raise QueryError(f"a query has a window or a grid, got window={self.window} and grid={self.grid}")
         w = self.window
         if w is not None and not (len(w) == 4 and all(isinstance(n, Integral) for n in w) and w[2] >= 1 and w[3] >= 1):
             raise QueryError(f"window {w} must be (row, column, height >= 1, width >= 1) in whole pixels")
 
 
-_fields = (Query.__dict__[name].__set__ for name in ("row", "window", "grid", "time", "epoch", "index", "repeat"))
-_row, _window, _grid, _time, _epoch, _index, _repeat = _fields
+_setters = [Query.__dict__[field.name].__set__ for field in fields(Query)]
 
 
 def queries_of_rows(
@@ -66,14 +78,19 @@ def queries_of_rows(
     rows, indexes : int >= 0, one per query
     windows : (row, column, height >= 1, width >= 1) in whole pixels, or None; one per query
     """
-    # The fields are filled through their slots: eight times as fast as the constructor of a frozen class.
+    # The fields are filled through their slots: several times as fast as the constructor of a frozen class.
+    row_, window_, grid_, time_, epoch_, index_, repeat_, weight_, dates_, pixels_, source_ = _setters
     for row, window, index in zip(rows, windows, indexes, strict=True):
         query = object.__new__(Query)
-        _row(query, row)
-        _window(query, window)
-        _grid(query, None)
-        _time(query, ALWAYS)
-        _epoch(query, epoch)
-        _index(query, index)
-        _repeat(query, False)
+        row_(query, row)
+        window_(query, window)
+        grid_(query, None)
+        time_(query, ALWAYS)
+        epoch_(query, epoch)
+        index_(query, index)
+        repeat_(query, False)
+        weight_(query, None)
+        dates_(query, None)
+        pixels_(query, None)
+        source_(query, 0)
         yield query

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypedDict, overload
 
 import numpy as np
 import torch
@@ -15,8 +15,9 @@ from geodata.errors import BandsError, GridError, QueryError
 from geodata.grid import Grid
 from geodata.interval import Interval
 from geodata.query import Query
+from geodata.spot import Buffers, Slots, Spot, room
 
-__all__ = ["IGNORE", "Sample", "collate"]
+__all__ = ["IGNORE", "Sample", "asked_back", "collate", "rooms"]
 
 IGNORE = -100
 """In a mask: not observed, outside, or unmapped. Torch's losses leave it out by default."""
@@ -45,14 +46,49 @@ class Sample(TypedDict, total=False):
     bands: Bands
     query: Query
     draw: Tensor  #: (2,) int64: epoch, index
+    weight: Tensor  #: () float32, what the loss of this sample counts; if the query says it
+    pixels: Tensor  #: (H, W) bool, the pixels that the query chose
 
 
-def collate(samples: Sequence[Mapping[str, Any]], *, pad: float | Mapping[str, float] | None = None) -> dict[str, Any]:
+def asked_back(query: Query, spot: Spot) -> dict[str, Tensor]:
+    """Return what a sample repeats of its query: ``weight`` and ``pixels``, if it names them."""
+    rest: dict[str, Tensor] = {}
+    if query.weight is not None:
+        rest["weight"] = torch.tensor(query.weight, dtype=torch.float32)
+    if query.pixels is not None:
+        chosen = torch.zeros(spot.grid.shape, dtype=torch.bool)
+        chosen[tuple(torch.tensor(query.pixels, dtype=torch.int64).reshape(-1, 2).T)] = True
+        rest["pixels"] = chosen
+    return rest
+
+
+def rooms(slots: Sequence[Slots]) -> Iterator[tuple[Buffers, dict[str, Tensor]]]:
+    """Yield the arrays to fill for each sample, and the tensors over them: of one buffer per key where all agree."""
+    if len(slots) > 1 and all(s == slots[0] for s in slots):
+        whole = {k: room((len(slots), *shape), dtype) for k, (shape, dtype) in slots[0].items()}
+        tensors = {k: torch.from_numpy(v).unbind() for k, v in whole.items()}
+        for i in range(len(slots)):
+            yield {k: v[i] for k, v in whole.items()}, {k: v[i] for k, v in tensors.items()}
+        return
+    for each in slots:
+        own = {k: room(shape, dtype) for k, (shape, dtype) in each.items()}
+        yield own, {k: torch.from_numpy(v) for k, v in own.items()}
+
+
+@overload
+def collate(
+    samples: Sequence[Mapping[str, Any]], *, pad: float | Mapping[str, float] | None = None
+) -> dict[str, Any]: ...
+@overload
+def collate(
+    samples: Sequence[tuple[Mapping[str, Any], ...]], *, pad: float | Mapping[str, float] | None = None
+) -> tuple[dict[str, Any], ...]: ...
+def collate(samples: Any, *, pad: float | Mapping[str, float] | None = None) -> Any:
     """Make one batch of samples.
 
     Parameters
     ----------
-    samples : dicts with equal keys
+    samples : dicts with equal keys, or tuples of such (several views of each)
     pad : None, a number, or a number per key
         None refuses tensors of unequal shape. A number fills them up to the largest shape, at the end of each axis; with
         a mapping only the keys that it names. ``valid*`` is then filled with False and ``mask*`` with -100. Series of unequal length also get
@@ -60,7 +96,7 @@ def collate(samples: Sequence[Mapping[str, Any]], *, pad: float | Mapping[str, f
 
     Returns
     -------
-    dict
+    dict, or a tuple of one dict per view
         Tensors with a leading batch axis. Samples that are views of one batch buffer are not copied. ``boxes``,
         ``corners``, ``box_labels``, ``instances`` and everything that is no tensor become lists, except ``bands``: one
         `Bands` for the whole batch.
@@ -76,6 +112,8 @@ def collate(samples: Sequence[Mapping[str, Any]], *, pad: float | Mapping[str, f
     """
     if not samples:
         raise QueryError("a batch needs at least one sample")
+    if isinstance(samples[0], tuple):
+        return tuple(collate(view, pad=pad) for view in zip(*samples, strict=True))
     keys = samples[0].keys()
     for sample in samples:
         if sample.keys() != keys:

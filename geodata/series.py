@@ -38,6 +38,8 @@ class SeriesDataset(Dataset):
         self.base, self.groups, self.step = base, list(groups), base.step
         self._view = base._view
 
+    dated = True
+
     @property
     def bands(self) -> Bands | None:
         """Bands of every date."""
@@ -64,8 +66,10 @@ class SeriesDataset(Dataset):
     def _dates(self, spot: Spot) -> list[NDArray[np.int64]]:
         """Rows of the base per date."""
         if spot.row is not None:
-            return [np.array([r]) for r in self.groups[spot.row]]
-        return self._by_date(self._under(spot))
+            return _chosen([np.array([r]) for r in self.groups[spot.row]], spot)
+        if spot.items is not None:
+            return _chosen(self._by_date(np.concatenate([self.groups[i] for i in spot.items])), spot)
+        return _chosen(self._by_date(self._under(spot)), spot)
 
     def _by_date(self, rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
         dates, which = np.unique(self.base.catalog.time[rows], axis=0, return_inverse=True)
@@ -97,13 +101,13 @@ class SeriesDataset(Dataset):
         return self._fill_each(spot, out)
 
     def _fill_on(self, spot: Spot, out: Buffers, rows: NDArray[np.int64] | None = None) -> dict[str, Any]:
-        return self._fill_each(Spot(spot.grid, spot.time, inside=spot.inside), out)
+        return self._fill_each(Spot(spot.grid, spot.time, inside=spot.inside, items=spot.items, dates=spot.dates), out)
 
     def _fill_each(self, spot: Spot, out: Buffers) -> dict[str, Any]:
         rest: dict[str, Any] = {}
         times = []
         if spot.row is not None:
-            group = self.groups[spot.row]
+            group = np.concatenate(self._dates(spot))
             at_once = self.base._fill_dates(group, spot, out)
             if at_once is not None:
                 return at_once | {"key": self.base.catalog.key[group[0]], **self._time(self.base.catalog.time[group])}
@@ -124,6 +128,15 @@ class SeriesDataset(Dataset):
 
     def _time(self, times: NDArray[np.float64]) -> dict[str, Any]:
         return {f"time_{self.name}" if self.name else "time": torch.from_numpy(times)}
+
+
+def _chosen(dates: list[NDArray[np.int64]], spot: Spot) -> list[NDArray[np.int64]]:
+    """Return the dates that a query asks for."""
+    if spot.dates is None:
+        return dates
+    if not spot.dates or not all(0 <= t < len(dates) for t in spot.dates):
+        raise QueryError(f"the query asks for dates {spot.dates} of a series with {len(dates)}, numbered from 0")
+    return [dates[t] for t in spot.dates]
 
 
 def stack(dataset: Dataset) -> Dataset:

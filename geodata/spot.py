@@ -50,9 +50,12 @@ class Spot:
     time : Interval that rows must meet
     inside : Grid or None
         Nothing beyond it may reach the sample: the leading row, for datasets that follow it in a join.
+    items : (n,) int or None
+        With a query by place: only these rows, whatever else lies there.
+    dates : positions of the dates of a series, or None for all
     """
 
-    __slots__ = ("grid", "inside", "row", "time", "window")
+    __slots__ = ("dates", "grid", "inside", "items", "row", "time", "window")
 
     def __init__(
         self,
@@ -61,8 +64,11 @@ class Spot:
         row: int | None = None,
         window: Window | None = None,
         inside: Grid | None = None,
+        items: NDArray[np.int64] | None = None,
+        dates: tuple[int, ...] | None = None,
     ) -> None:
         self.grid, self.time, self.row, self.window, self.inside = grid, time, row, window, inside
+        self.items, self.dates = items, dates
 
     @property
     def place(self) -> tuple[float, ...]:
@@ -70,4 +76,4 @@ class Spot:
         if self.row is not None and self.window is not None:
             return self.row, self.window[0], self.window[1]
         left, _, _, top = self.grid.bounds
-        return -1, -top, left
+        return -1 if self.items is None else int(self.items[0]), -top, left

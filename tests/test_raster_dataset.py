@@ -118,7 +118,10 @@ def test_integers_count_from_the_end_and_iteration_stops(tmp_path):
 @pytest.mark.parametrize("index", ["a", 1.5, slice(0, 2), (1, 2), None])
 def test_what_is_no_index_is_named(tmp_path, index):
     ds = RasterDataset(write_tif(tmp_path / "a.tif"))
-    with pytest.raises(QueryError, match=r"is no index; use an integer, a Query, a Grid, or ds\[x0:x1, y0:y1, t0:t1\]"):
+    with pytest.raises(
+        QueryError,
+        match=r"is no index; use an integer, a Query, a tuple of queries \(views\), a Grid, or ds\[x0:x1, y0:y1, t0:t1\]",
+    ):
         ds[index]
 
 

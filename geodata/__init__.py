@@ -18,6 +18,7 @@ from geodata.sample import collate
 
 if TYPE_CHECKING:
     from geodata.prediction import predict
+    from geodata.splits import Split
     from geodata.stitch import Stitcher
     from geodata.view.dataarray import to_xarray
     from geodata.view.plot import plot
@@ -34,6 +35,7 @@ __all__ = [
     "Interval",
     "Loader",
     "Query",
+    "Split",
     "Stitcher",
     "collate",
     "plot",
@@ -41,7 +43,13 @@ __all__ = [
     "to_xarray",
 ]
 
-_LATER = {"Stitcher": "stitch", "predict": "prediction", "plot": "view.plot", "to_xarray": "view.dataarray"}
+_LATER = {
+    "Split": "splits",
+    "Stitcher": "stitch",
+    "predict": "prediction",
+    "plot": "view.plot",
+    "to_xarray": "view.dataarray",
+}
 
 
 def __getattr__(name: str) -> Any:

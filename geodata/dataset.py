@@ -14,7 +14,7 @@ from torch import Tensor
 
 from geodata.bands import Bands
 from geodata.catalog import Catalog
-from geodata.catalog.columns import row_numbers, rows_of_parts
+from geodata.catalog.columns import row_numbers
 from geodata.catalog.search import nearest_miss
 from geodata.catalog.tiles import tile
 from geodata.crs import CRS, as_crs
@@ -249,20 +249,22 @@ class Dataset(torch.utils.data.Dataset[Sample], ABC):
         return self._taken(*tile(self.catalog, size, stride, edge=edge, multiple=self.step))
 
     def split(self, split: Mapping[str, Any]) -> dict[str, Self]:
-        """Return one dataset per part of a split.
+        """Return one dataset per part of a split; the dead zone ``"dropped"`` is left out.
 
         Parameters
         ----------
-        split : mapping of part name to keys
-            A part called ``dropped`` (the dead zone) is left out.
+        split : `geodata.splits.Split`, or a plain mapping of part name to keys
 
         Raises
         ------
-        CatalogError
-            If a key is unknown, in two parts, or missing from all parts: never a silent partial split.
+        SplitError
+            If it is of another dataset, or a key is unknown, in two parts, or missing: never a silent partial split.
         """
-        rows = rows_of_parts(self.catalog, split)
-        return {name: self.take(r) for name, r in rows.items() if name != "dropped"}
+        from geodata.splits import Split, predefined
+
+        whole = split if isinstance(split, Split) else predefined(self.catalog, split)
+        codes = whole.codes(self.catalog)
+        return {name: self.take(codes == position) for position, name in enumerate(whole.parts)}
 
     def named(self, name: str) -> Self:
         """Return the dataset with ``_<name>`` at the end of all its keys."""

@@ -20,6 +20,8 @@ __all__ = [
     "QueryError",
     "ReadError",
     "SamplerError",
+    "SplitError",
+    "SplitWarning",
     "StaleCatalogError",
     "TransformError",
 ]
@@ -96,6 +98,14 @@ class KeyClashError(GeodataError, ValueError):
 
 class SamplerError(GeodataError, ValueError):
     """A sampler that could never yield what was asked for, or a state of another plan."""
+
+
+class SplitError(GeodataError, ValueError):
+    """A split that cannot be made, or that is of other data than it is asked of."""
+
+
+class SplitWarning(UserWarning):
+    """A split that is made as asked for, although it leaks."""
 
 
 class TransformError(GeodataError, ValueError):

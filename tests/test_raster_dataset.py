@@ -27,6 +27,7 @@ from geodata.errors import (
     NoOverlapError,
     QueryError,
     ReadError,
+    SplitError,
     StaleCatalogError,
 )
 
@@ -944,11 +945,11 @@ def test_splits_are_matched_by_key(tmp_path):
     ds = RasterDataset(tmp_path)
     parts = ds.split({"train": ["0", "3"], "test": ["1"], "dropped": ["2"]})
     assert {k: [s["key"] for s in v] for k, v in parts.items()} == {"train": ["0", "3"], "test": ["1"]}
-    with pytest.raises(CatalogError, match="1 of 4 rows are in no part of the split, first '2'"):
+    with pytest.raises(SplitError, match="1 of 4 rows are in no part, first '2'"):
         ds.split({"train": ["0", "3"], "test": ["1"]})
-    with pytest.raises(CatalogError, match="keys are not in this catalog, first 'x'"):
+    with pytest.raises(SplitError, match="1 of 5 entries are no keys of the catalog, first 'x'"):
         ds.split({"train": ["0", "1", "2", "3", "x"]})
-    with pytest.raises(CatalogError):
+    with pytest.raises(SplitError, match="has '0' in 'test', but it is in 'train' too"):
         ds.split({"train": ["0", "1", "2", "3"], "test": ["0"]})
 
 

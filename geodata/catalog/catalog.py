@@ -52,6 +52,7 @@ class Catalog:
     lattice : bool
         False for items that have a footprint but no pixels (vector layers).
     skipped, dropped : files that a scan could not read, and items that lacked a band, with ``on_error="skip"``
+    dataset : name and version of the published dataset that it is of, or empty texts
     """
 
     footprints: Footprints
@@ -63,6 +64,7 @@ class Catalog:
     lattice: bool = True
     skipped: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
+    dataset: tuple[str, str] = ("", "")
 
     def __post_init__(self) -> None:
         check(self)
@@ -165,8 +167,7 @@ class Catalog:
     @property
     def crs(self) -> NDArray[np.object_]:
         """(N,) CRS of each item as text, ``""`` for none."""
-        names = np.array([crs_text(c) for c in self.footprints.crs], dtype=object)
-        return names[self.footprints.code]
+        return np.array([crs_text(c) for c in self.footprints.crs], dtype=object)[self.footprints.code]
 
     @cached_property
     def crs_in_use(self) -> list[CRS | None]:
@@ -244,13 +245,7 @@ class Catalog:
         return self.take(self.matching(condition, **values))
 
     def rows_of(self, keys: Iterable[str]) -> NDArray[np.int64]:
-        """Return the row of each key.
-
-        Raises
-        ------
-        CatalogError
-            If a key is not in the catalog.
-        """
+        """Return the row of each key; CatalogError if one is not in the catalog."""
         position = {k: i for i, k in enumerate(self.key)}
         keys = list(keys)
         missing = [k for k in keys if k not in position]

@@ -22,7 +22,7 @@ from geodata.errors import CatalogError, CRSError
 if TYPE_CHECKING:
     from geodata.catalog.catalog import Catalog
 
-__all__ = ["RESERVED", "check", "check_rows", "matching", "parse", "row_numbers", "rows_of_parts", "whole_shapes"]
+__all__ = ["RESERVED", "check", "check_rows", "matching", "parse", "row_numbers", "whole_shapes"]
 
 RESERVED = (
     "key",
@@ -200,16 +200,3 @@ def matching(catalog: Catalog, condition: Any, values: Mapping[str, Any]) -> NDA
         several = isinstance(wanted, (list, tuple, set, frozenset, np.ndarray))
         keep &= np.isin(column, list(wanted)) if several else np.asarray(column == wanted)
     return np.flatnonzero(keep).astype(np.int64)
-
-
-def rows_of_parts(catalog: Catalog, split: Mapping[str, Any]) -> dict[str, NDArray[np.int64]]:
-    """Return the rows of each part of a split, which must hold every key once; see `Dataset.split`."""
-    rows = {name: catalog.rows_of(split[name]) for name in split}
-    count = np.bincount(np.concatenate([*rows.values(), np.empty(0, dtype=np.int64)]), minlength=len(catalog))
-    if (count > 1).any():
-        raise CatalogError(f"key {catalog.key[int(np.argmax(count))]!r} is in more than one part")
-    missing = np.flatnonzero(count == 0)
-    if len(missing):
-        first = catalog.key[missing[0]]
-        raise CatalogError(f"{len(missing)} of {len(catalog)} rows are in no part of the split, first {first!r}")
-    return rows

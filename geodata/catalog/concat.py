@@ -52,6 +52,7 @@ def concat(catalogs: Sequence[Catalog], *, reindex: bool) -> Catalog:
         table=table,
         assets=assets,
         root=root,
+        dataset=first.dataset if all(c.dataset == first.dataset for c in catalogs) else ("", ""),
     )
 
 

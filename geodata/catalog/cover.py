@@ -10,7 +10,7 @@ from geodata.catalog.footprint import Footprints, extents, lonlat_polygons, proj
 from geodata.catalog.overlap import SIDES, by_systems, ground_area, sampled_in, shared_part, upright
 from geodata.crs import CRS, same_crs
 
-__all__ = ["covered_share"]
+__all__ = ["covered_share", "pieces"]
 
 Pieces = NDArray[np.object_]
 
@@ -22,18 +22,18 @@ def covered_share(a: Footprints, b: Footprints, group: NDArray[np.int64], count:
     ----------
     a, b : (N,) pairs; ``group[i]`` says to which of ``count`` leading rows pair i belongs, in rising order
     """
-    pieces = _pieces(a, b)
+    shared = pieces(a, b)
     start = np.searchsorted(group, np.arange(count + 1))
-    covered = np.bincount(group, shapely.area(pieces), minlength=count)
+    covered = np.bincount(group, shapely.area(shared), minlength=count)
     for k in np.flatnonzero(np.diff(start) > 1).tolist():
-        covered[k] = shapely.union_all(pieces[start[k] : start[k + 1]]).area
+        covered[k] = shapely.union_all(shared[start[k] : start[k + 1]]).area
     whole = np.ones(count)
     whole[group] = shapely.area(shapely.polygons(rings(a)))
     share: NDArray[np.float64] = covered / whole
     return share
 
 
-def _pieces(a: Footprints, b: Footprints) -> Pieces:
+def pieces(a: Footprints, b: Footprints) -> Pieces:
     """Return (N,) the part of a[i] that b[i] covers, in the CRS of a[i]; nothing if neither CRS can say."""
     out = np.full(len(a), shapely.Polygon(), dtype=object)
     for rows, crs_a, crs_b in by_systems(a, b):

@@ -44,8 +44,8 @@ ROWS = 16384
 OWN = ("geometry", "bbox", "crs", "height", "width", "row_off", "col_off", "affine", "start", "end")
 
 
-def write(catalog: Catalog, path: Path) -> Path:
-    """Write a catalog; a file of that name is replaced only when the new one is complete."""
+def write(catalog: Catalog, path: Path, **more: str) -> Path:
+    """Write a catalog, and further metadata of the file; one of that name is replaced only when the new one is complete."""
     n = len(catalog)
     # Drawn and written a group at a time: of a million items only the outlines themselves stand in memory together.
     groups = [np.arange(start, min(start + ROWS, n)) for start in range(0, max(n, 1), ROWS)]
@@ -56,7 +56,7 @@ def write(catalog: Catalog, path: Path) -> Path:
         drawn.append(box)
         names.update(kinds)
     geo = _geo(drawn, [kind for kind in ("Polygon", "MultiPolygon") if kind in names])
-    metadata = {"geo": json.dumps(geo), "geodata": json.dumps(_about(catalog, path, n))}
+    metadata = {"geo": json.dumps(geo), "geodata": json.dumps(_about(catalog, path, n)), **more}
     tables = (
         _group(catalog if len(groups) == 1 else catalog.take(rows), *outline)
         for rows, *outline in zip(groups, wkb, drawn, strict=True)
@@ -93,8 +93,8 @@ def _about(catalog: Catalog, path: Path, n: int) -> dict[str, Any]:
         root = relative if relative.split(os.sep)[0] != ".." else os.path.abspath(root or ".")
     assets = [a.to_dict() for a in catalog.assets]
     about = {"version": VERSION, "root": root, "lattice": catalog.lattice, "rows": n, "assets": assets}
-    left_out = {"skipped": list(catalog.skipped), "dropped": list(catalog.dropped)}
-    return about | {name: items for name, items in left_out.items() if items}
+    rest = {"skipped": list(catalog.skipped), "dropped": list(catalog.dropped), "dataset": list(catalog.dataset)}
+    return about | {name: items for name, items in rest.items() if any(items)}
 
 
 def _geo(boxes: Sequence[NDArray[np.float64]], kinds: list[str]) -> dict[str, Any]:
@@ -244,6 +244,7 @@ def _contents(table: pa.Table, about: dict[str, Any], path: Path) -> dict[str, A
         "assets": assets,
         "skipped": tuple(map(str, about.get("skipped", ()))),
         "dropped": tuple(map(str, about.get("dropped", ()))),
+        "dataset": tuple(map(str, about.get("dataset", ("", "")))),
     }
 
 

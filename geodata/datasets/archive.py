@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, TypedDict, Unpack
 
@@ -129,6 +130,7 @@ class ArchiveDataset(FieldDataset):
             [*spec.watch, *(lists.format(part) for part in spec.splits if lists)],
             lambda: self.index(place, progress=progress, **how),
         )
+        catalog = replace(catalog, dataset=(spec.name, str(spec.version)))
         reading = Reading(
             common.get("dtype", DEFAULT_DTYPE),
             common.get("native", False),

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from geodata.bands import Band, Bands
 from geodata.catalog import Catalog
 from geodata.catalog.arrow import values_of
-from geodata.datasets.mgrs import SQUARE, corner_of_tile
+from geodata.mgrs import SQUARE, corner_of_tile
 from geodata.datasets.tables import classes
 from geodata.download import Source
 from geodata.errors import CatalogError, NoFilesError

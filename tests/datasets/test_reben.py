@@ -15,7 +15,7 @@ import shapely
 import torch
 
 from geodata.datasets import BigEarthNetV2, ReBEN
-from geodata.datasets.mgrs import corner_of_tile
+from geodata.mgrs import corner_of_tile
 from geodata.datasets.reben_table import LANDCOVER, S1, S2
 from geodata.errors import BandsError, CatalogError, NoFilesError, ReadError
 

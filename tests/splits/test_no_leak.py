@@ -1,0 +1,99 @@
+"""No draw crosses parts: parts are painted with one value each, and windows of every kind show only their own."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from makers import north_up, write_tif
+
+import geodata as gd
+from geodata import samplers, splits
+from geodata.datasets import RasterDataset
+from geodata.query import Query
+
+HALVES = {"train": 0.6, "test": 0.4}
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory):
+    """Two scenes side by side; a pixel holds the number of its block of 32 pixels."""
+    folder = tmp_path_factory.mktemp("scenes")
+    block = np.arange(64, dtype=np.float32).reshape(8, 8).repeat(32, axis=0).repeat(32, axis=1)
+    write_tif(folder / "a.tif", block[None], north_up(500_000, 5_600_000, res=10))
+    write_tif(folder / "b.tif", block[None] + 64, north_up(502_560, 5_600_000, res=10))
+    return RasterDataset(folder)
+
+
+@pytest.fixture(scope="module", params=["blocks", "checkerboard", "random", "kfold"])
+def parts(request, scenes):
+    tiles = scenes.tile(32)
+    make = {
+        "blocks": lambda c: splits.blocks(c, size="700m", fractions=HALVES),
+        "checkerboard": lambda c: splits.checkerboard(c, size="500m", crs="EPSG:32633"),
+        "random": lambda c: splits.random(c, fractions=HALVES),
+        "kfold": lambda c: splits.kfold(c, 3, splits.blocks, size="500m").fold(0),
+    }
+    if request.param == "random":
+        with pytest.warns(splits_warning()):
+            split = make["random"](tiles.catalog)
+    else:
+        split = make[request.param](tiles.catalog)
+    return tiles, split
+
+
+def splits_warning():
+    from geodata.errors import SplitWarning
+
+    return SplitWarning
+
+
+def values_of_parts(tiles, split):
+    painted = {name: set() for name in split.parts}
+    for row, code in enumerate(split.code):
+        painted[split.parts[code]] |= set(tiles[row]["image"].unique().tolist())
+    assert not set.intersection(*painted.values())
+    return painted
+
+
+def shown(sample):
+    image, valid = sample["image"], sample["valid"]
+    return set(image[:, valid].unique().tolist())
+
+
+def test_windows_of_every_kind_stay_in_their_part(parts):
+    tiles, split = parts
+    painted = values_of_parts(tiles, split)
+    rng = np.random.default_rng(0)
+    for name, ds in tiles.split(split).items():
+        seen = set()
+        drawn = 0
+        for sampler in (
+            samplers.RandomPatchSampler(ds, size=16, length=8000, seed=1),
+            samplers.RandomPatchSampler(ds, size=48, length=2000, seed=2),
+            samplers.GridPatchSampler(ds, size=24, stride=12, edge="pad"),
+            samplers.ItemSampler(ds, shuffle=True),
+        ):
+            for sample in gd.Loader(ds, sampler=sampler, batch_size=64, threads=0):
+                seen |= set(sample["image"][sample["valid"][:, None]].unique().tolist())
+                drawn += len(sample["key"])
+        assert drawn > 10_000
+        # Windows that reach far outside, turned and coarser grids, and places in another system.
+        for _ in range(60):
+            row = int(rng.integers(len(ds)))
+            r, c = rng.integers(-40, 40, 2).tolist()
+            seen |= shown(ds[Query(row=row, window=(r, c, 64, 64))]) if abs(r) < 32 and abs(c) < 32 else set()
+            own = ds.catalog.grid(row)
+            seen |= shown(ds[Query(row=row, grid=gd.Grid((20, 20), own.transform @ own.transform.scale(3.7), own.crs))])
+            left, bottom, right, top = own.bounds
+            seen |= shown(ds.read((left - 33, bottom - 77, right + 121, top + 55), crs=own.crs, res=13))
+        assert seen == painted[name]
+
+
+def test_the_test_sees_a_leak(parts):
+    tiles, split = parts
+    painted = values_of_parts(tiles, split)
+    wrong = torch.cat([tiles[int(r)]["image"].flatten() for r in split.rows("test", tiles.catalog)[:1]])
+    assert not set(wrong.tolist()) & painted["train"]
+    whole = RasterDataset(tiles.catalog.root).read(tiles.catalog.grid(0).bounds, crs="EPSG:32633", res=10)
+    assert shown(whole), "an undivided read sees what lies there"

@@ -17,6 +17,8 @@ from geodata.query import Query
 from geodata.sample import collate
 
 if TYPE_CHECKING:
+    from geodata.counts import PixelCounts, count_pixels
+    from geodata.mixture import Mixture
     from geodata.prediction import predict
     from geodata.splits import Split
     from geodata.stitch import Stitcher
@@ -34,20 +36,26 @@ __all__ = [
     "Grid",
     "Interval",
     "Loader",
+    "Mixture",
+    "PixelCounts",
     "Query",
     "Split",
     "Stitcher",
     "collate",
+    "count_pixels",
     "plot",
     "predict",
     "to_xarray",
 ]
 
 _LATER = {
+    "Mixture": "mixture",
+    "PixelCounts": "counts",
     "Split": "splits",
     "Stitcher": "stitch",
-    "predict": "prediction",
+    "count_pixels": "counts",
     "plot": "view.plot",
+    "predict": "prediction",
     "to_xarray": "view.dataarray",
 }
 

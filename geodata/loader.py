@@ -12,6 +12,7 @@ from torch.utils.data import SequentialSampler
 
 from geodata.dataset import Dataset
 from geodata.errors import SamplerError
+from geodata.mixture import Mixture
 from geodata.sample import collate
 
 __all__ = ["Loader"]
@@ -25,8 +26,10 @@ class Loader:
 
     Parameters
     ----------
-    dataset : Dataset
+    dataset : Dataset or Mixture
     sampler : iterable of queries or integers, or None for all items in order
+    batch_sampler : iterable of lists of them
+        Instead of ``sampler``, ``batch_size`` and ``drop_last``.
     batch_size : int >= 1
     threads : int >= 0
         0 reads in the calling thread.
@@ -43,9 +46,10 @@ class Loader:
 
     def __init__(
         self,
-        dataset: Dataset,
+        dataset: Dataset | Mixture,
         *,
         sampler: Iterable[Any] | None = None,
+        batch_sampler: Iterable[Sequence[Any]] | None = None,
         batch_size: int = 1,
         threads: int = 2,
         prefetch: int = 2,
@@ -56,24 +60,33 @@ class Loader:
             raise SamplerError(
                 f"batch_size {batch_size} and prefetch {prefetch} must be at least 1, threads {threads} at least 0"
             )
+        if batch_sampler is not None and (sampler is not None or batch_size != 1 or drop_last):
+            raise SamplerError("batch_sampler makes the batches: give it without sampler, batch_size and drop_last")
         self.dataset = dataset
+        self.batch_sampler: Any = batch_sampler
         self.sampler: Any = SequentialSampler(dataset) if sampler is None else sampler
         self.batch_size, self.threads, self.prefetch, self.drop_last = batch_size, threads, prefetch, drop_last
         self.collate_fn = collate_fn
-        self._finished = 0
-        self._before = 0
+        self._before = self._finished = 0
+        self._epoch: int | None = None
+
+    @property
+    def _source(self) -> Any:
+        """What is iterated, and keeps the state."""
+        return self.sampler if self.batch_sampler is None else self.batch_sampler
 
     def __len__(self) -> int:
+        if self.batch_sampler is not None:
+            return len(self.batch_sampler)
         n = len(self.sampler)
         return n // self.batch_size if self.drop_last else -(-n // self.batch_size)
 
     def __iter__(self) -> Iterator[Any]:
-        self._before = getattr(self.sampler, "position", 0)
-        self._finished = 0
+        self._rewind()
         if self.threads == 0:
             for chunk in self._chunks():
                 batch = self._read(chunk)
-                self._finished += len(chunk)
+                self._finished += self._counted(chunk)
                 yield batch
             return
         pool = ThreadPoolExecutor(self.threads, thread_name_prefix="geodata-loader")
@@ -81,19 +94,26 @@ class Loader:
         try:
             chunks = self._chunks()
             for chunk in islice(chunks, self.threads * self.prefetch):
-                waiting.append((len(chunk), pool.submit(self._read, chunk)))
+                waiting.append((self._counted(chunk), pool.submit(self._read, chunk)))
             while waiting:
                 count, future = waiting.popleft()
                 batch = future.result()
-                chunk = next(chunks, [])
-                if chunk:
-                    waiting.append((len(chunk), pool.submit(self._read, chunk)))
+                more = next(chunks, None)
+                if more is not None:
+                    waiting.append((self._counted(more), pool.submit(self._read, more)))
                 self._finished += count
                 yield batch
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
+    def _counted(self, chunk: list[Any]) -> int:
+        """Return what a batch counts in the state: its samples, or one where whole batches are sampled."""
+        return len(chunk) if self.batch_sampler is None else 1
+
     def _chunks(self) -> Iterator[list[Any]]:
+        if self.batch_sampler is not None:
+            yield from map(list, self.batch_sampler)
+            return
         queries = iter(self.sampler)
         while chunk := list(islice(queries, self.batch_size)):
             if len(chunk) < self.batch_size and self.drop_last:
@@ -105,16 +125,16 @@ class Loader:
 
     @property
     def _stateful(self) -> Any:
-        if not hasattr(self.sampler, "state_dict"):
+        if not hasattr(self._source, "state_dict"):
             raise SamplerError(
-                f"{type(self.sampler).__name__} keeps no state; use a sampler of geodata.samplers to resume"
+                f"{type(self._source).__name__} keeps no state; use a sampler of geodata.samplers to resume"
             )
-        return self.sampler
+        return self._source
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch of the sampler."""
         self._stateful.set_epoch(epoch)
-        self._finished = 0
+        self._rewind()
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a later run needs to go on after the last batch that was handed out, whatever was read ahead.
@@ -124,12 +144,19 @@ class Loader:
         SamplerError
             If the sampler keeps no state.
         """
-        state: dict[str, Any] = self._stateful.state_dict(
-            self._before + self._finished * getattr(self.sampler, "world", 1)
-        )
+        sampler = self._stateful
+        if self._epoch != getattr(sampler, "epoch", None):
+            # Trainers set the epoch of the sampler, not that of the loader.
+            self._rewind()
+        state: dict[str, Any] = sampler.state_dict(self._before + self._finished * getattr(sampler, "world", 1))
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where `state_dict` was taken."""
         self._stateful.load_state_dict(state)
-        self._before, self._finished = int(state["consumed"]), 0
+        self._rewind()
+
+    def _rewind(self) -> None:
+        """Count from where the next iteration starts."""
+        self._before, self._finished = getattr(self._source, "position", 0), 0
+        self._epoch = getattr(self._source, "epoch", None)

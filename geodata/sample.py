@@ -48,6 +48,7 @@ class Sample(TypedDict, total=False):
     draw: Tensor  #: (2,) int64: epoch, index
     weight: Tensor  #: () float32, what the loss of this sample counts; if the query says it
     pixels: Tensor  #: (H, W) bool, the pixels that the query chose
+    source: int  #: which dataset of a mixture it is of
 
 
 def asked_back(query: Query, spot: Spot) -> dict[str, Tensor]:

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from geodata.bands import Band, Bands
 from geodata.catalog import Catalog
 from geodata.catalog.arrow import values_of
-from geodata.mgrs import SQUARE, corner_of_tile
 from geodata.datasets.tables import classes
 from geodata.download import Source
 from geodata.errors import CatalogError, NoFilesError
+from geodata.mgrs import SQUARE, corner_of_tile
 from geodata.readers.base import Asset
 from geodata.spec import Image, Label, Mask
 

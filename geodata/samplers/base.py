@@ -7,20 +7,31 @@ import math
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import repeat
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import Sampler
+from torch.utils.data.distributed import DistributedSampler
 
 from geodata.catalog import Catalog
 from geodata.catalog.tiles import pixel_sizes
 from geodata.errors import SamplerError
 from geodata.query import Query, Window
 
-__all__ = ["QuerySampler", "catalog_digest", "catalog_of", "uniform64", "window_sizes", "windows_at"]
+__all__ = [
+    "QuerySampler",
+    "catalog_digest",
+    "catalog_of",
+    "rooms_of",
+    "sizes_of",
+    "sizes_text",
+    "uniform64",
+    "window_sizes",
+    "windows_at",
+]
 
 CHUNK = 4096
 """Draws made at once; it changes nothing but speed."""
@@ -40,6 +51,29 @@ def catalog_of(data: Any) -> Catalog:
     return catalog
 
 
+_GROUP = "or sample them mixed=True and batch them with GroupedBatchSampler"
+
+
+def sizes_of(
+    catalog: Catalog, size: Any, multiple: int, mixed: bool
+) -> tuple[NDArray[np.int64], tuple[int, int] | None]:
+    """Return (N, 2) window sizes in pixels, and the one size they all have; with ``mixed`` it may be None.
+
+    Raises
+    ------
+    SamplerError
+        If a size is no multiple of the native ratio, or (unless ``mixed``) rows could not share a batch.
+    """
+    if not mixed:
+        return window_sizes(catalog, size, multiple)
+    sizes = pixel_sizes(catalog, size)
+    odd = np.flatnonzero((sizes % multiple).any(axis=1))
+    if len(odd):
+        raise _no_multiple(sizes[odd[0]].tolist(), multiple)
+    height, width = sizes[0].tolist()
+    return sizes, None if (sizes != sizes[0]).any() else (height, width)
+
+
 def window_sizes(catalog: Catalog, size: Any, multiple: int) -> tuple[NDArray[np.int64], tuple[int, int]]:
     """Return (N, 2) window sizes in pixels, and the one size they all have.
 
@@ -53,7 +87,8 @@ def window_sizes(catalog: Catalog, size: Any, multiple: int) -> tuple[NDArray[np
     if (sizes != sizes[0]).any():
         found = sorted({tuple(s) for s in np.unique(sizes, axis=0).tolist()})
         raise SamplerError(
-            f"size {size!r} is {found[:4]} pixels in different rows, which cannot share a batch; sample rows of one resolution apart"
+            f"size {size!r} is {found[:4]} pixels in different rows, which cannot share a batch; sample rows of one resolution "
+            f"apart, {_GROUP}"
         )
     if catalog.has_crs:
         m = catalog.affine
@@ -62,21 +97,63 @@ def window_sizes(catalog: Catalog, size: Any, multiple: int) -> tuple[NDArray[np
         if res.max() > 1.25 * res.min():
             raise SamplerError(
                 f"rows have pixels of {res.min():.4g} to {res.max():.4g} m: windows of {height} x {width} pixels would mix "
-                "ground sizes in one batch; sample rows of one resolution apart (dataset.where)"
+                f"ground sizes in one batch; sample rows of one resolution apart (dataset.where), {_GROUP}"
             )
     if height % multiple or width % multiple:
-        raise SamplerError(
-            f"size {height} x {width} is no multiple of the native ratio {multiple}; use {height // multiple * multiple or multiple}"
-        )
+        raise _no_multiple([height, width], multiple)
     return sizes, (height, width)
 
 
-def windows_at(at: NDArray[np.int64], size: tuple[int, int]) -> Iterator[Window]:
-    """Yield the windows of one size that start at (n, 2) rows and columns."""
-    return zip(at[:, 0].tolist(), at[:, 1].tolist(), repeat(size[0]), repeat(size[1]), strict=False)
+def _no_multiple(size: list[int], multiple: int) -> SamplerError:
+    height, width = size
+    return SamplerError(
+        f"size {height} x {width} is no multiple of the native ratio {multiple}; use {height // multiple * multiple or multiple}"
+    )
 
 
-class QuerySampler(Sampler[Query], ABC):
+def rooms_of(
+    catalog: Catalog, sizes: NDArray[np.int64], step: int, small: str
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return (N, 2) start positions along rows and columns, in steps, and (N,) which rows are smaller than the window.
+
+    Parameters
+    ----------
+    small : {"pad", "drop", "raise"}
+        Rows smaller than the window have one position along a side that is too short; none at all; are refused.
+
+    Raises
+    ------
+    SamplerError
+        If no row is left, or ``small`` is unknown.
+    """
+    if small not in ("pad", "drop", "raise"):
+        raise SamplerError(f"small={small!r} must be 'pad', 'drop' or 'raise'")
+    smaller = np.asarray((catalog.shape < sizes).any(axis=1))
+    rooms = np.maximum((catalog.shape - sizes) // step + 1, 1)
+    if smaller.any() and small == "raise":
+        row = int(np.argmax(smaller))
+        raise SamplerError(
+            f"{smaller.sum()} of {len(catalog)} rows are smaller than {tuple(sizes[row].tolist())}, first {catalog.key[row]!r}; "
+            "small='pad' pads them"
+        )
+    if small == "drop":
+        rooms[smaller] = 0
+        if smaller.all():
+            raise SamplerError(
+                f"all {len(catalog)} rows are smaller than {tuple(sizes[0].tolist())}, and small='drop' leaves them out"
+            )
+    return rooms, smaller
+
+
+def windows_at(at: NDArray[np.int64], size: tuple[int, int] | NDArray[np.int64]) -> Iterator[Window]:
+    """Yield the windows that start at (n, 2) rows and columns: of one size, or of (n, 2) sizes."""
+    height, width = (
+        (repeat(size[0]), repeat(size[1])) if isinstance(size, tuple) else (size[:, 0].tolist(), size[:, 1].tolist())
+    )
+    return zip(at[:, 0].tolist(), at[:, 1].tolist(), height, width, strict=False)
+
+
+class QuerySampler(DistributedSampler[Query], ABC):
     """Base of the samplers: a fixed plan per epoch, shared out to ranks, resumable.
 
     Subclasses say how many samples an epoch has (`total`) and which they are (`draw`). Everything is integers and needs
@@ -89,7 +166,13 @@ class QuerySampler(Sampler[Query], ABC):
         When ranks do not divide the samples: repeat some (marked ``query.repeat``), let ranks differ by one, or leave
         the last ones out.
     rank, world : int or None
-        None takes them from ``torch.distributed``, else from RANK and WORLD_SIZE, else 0 of 1.
+        None takes them from ``torch.distributed``, else from RANK and WORLD_SIZE, else 0 of 1, whenever they are needed:
+        a sampler may be made before the processes are.
+
+    Notes
+    -----
+    It is a `DistributedSampler` by name only: trainers such as Lightning wrap every other sampler in one, and each rank
+    would then see its share of its share.
     """
 
     def __init__(
@@ -100,12 +183,24 @@ class QuerySampler(Sampler[Query], ABC):
         if not 0 <= seed < 2**64:
             raise SamplerError(f"seed {seed} must be 0 or above and below 2**64")
         self.seed, self.uneven = seed, uneven
-        self.rank, self.world = _place(rank, world)
+        if (rank is None) != (world is None):
+            raise SamplerError(f"give both rank and world, or neither; got rank={rank}, world={world}")
+        self._place = None if rank is None or world is None else _checked(rank, world)
         self.epoch = 0
         self._start = 0
         self._done = 0
         self._given = 0
         self._resumed = False
+
+    @property
+    def rank(self) -> int:  # type: ignore[override]
+        """Number of this process."""
+        return _place_now()[0] if self._place is None else self._place[0]
+
+    @property
+    def world(self) -> int:
+        """Number of processes."""
+        return _place_now()[1] if self._place is None else self._place[1]
 
     @property
     @abstractmethod
@@ -205,19 +300,24 @@ class QuerySampler(Sampler[Query], ABC):
         return hashlib.sha256(f"{type(self).__name__} {self.seed} {self.plan}".encode()).hexdigest()[:16]
 
 
-def _marked(query: Query) -> Query:
-    return Query(row=query.row, window=query.window, epoch=query.epoch, index=query.index, repeat=True)
+def _marked(asked: Any) -> Any:
+    # Several views of one sample are a tuple of queries, a batch is a list of samples.
+    return type(asked)(map(_marked, asked)) if isinstance(asked, (tuple, list)) else replace(asked, repeat=True)
 
 
-def _place(rank: int | None, world: int | None) -> tuple[int, int]:
-    if (rank is None) != (world is None):
-        raise SamplerError(f"give both rank and world, or neither; got rank={rank}, world={world}")
-    if rank is None or world is None:
-        distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-        if distributed:
-            rank, world = torch.distributed.get_rank(), torch.distributed.get_world_size()
-        else:
-            rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+def _place_now() -> tuple[int, int]:
+    """Return rank and world as they are now."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    rank, world = os.environ.get("RANK"), int(os.environ.get("WORLD_SIZE", 1))
+    if rank is None and world > 1:
+        raise SamplerError(
+            f"WORLD_SIZE is {world}, but RANK is not set and torch.distributed not ready: start with torchrun, or give rank and world"
+        )
+    return _checked(int(rank or 0), world)
+
+
+def _checked(rank: int, world: int) -> tuple[int, int]:
     if not 0 <= rank < world:
         raise SamplerError(f"rank {rank} of {world} does not exist")
     return rank, world
@@ -228,6 +328,11 @@ def catalog_digest(catalog: Catalog) -> str:
     h = hashlib.sha256(np.ascontiguousarray(catalog.shape).ravel().data)
     h.update(np.ascontiguousarray(catalog.affine).ravel().data)
     return h.hexdigest()[:16]
+
+
+def sizes_text(size: tuple[int, int] | None, sizes: NDArray[np.int64]) -> str:
+    """Return the sizes of windows as a part of a plan."""
+    return str(size) if size is not None else hashlib.sha256(np.ascontiguousarray(sizes).ravel().data).hexdigest()[:16]
 
 
 def uniform64(seed: int, epoch: int, indexes: NDArray[np.int64], stream: int = 0) -> NDArray[np.uint64]:

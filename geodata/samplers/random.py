@@ -9,9 +9,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geodata.counts import PixelCounts
 from geodata.errors import SamplerError
 from geodata.query import Query, queries_of_rows
-from geodata.samplers.base import QuerySampler, catalog_digest, catalog_of, uniform64, window_sizes, windows_at
+from geodata.samplers.admissible import Admissible, row_weights, rules_of
+from geodata.samplers.base import (
+    QuerySampler,
+    catalog_digest,
+    catalog_of,
+    rooms_of,
+    sizes_of,
+    sizes_text,
+    uniform64,
+    windows_at,
+)
 from geodata.samplers.storage import StorageOrder
 
 __all__ = ["RandomPatchSampler"]
@@ -40,17 +51,34 @@ class RandomPatchSampler(QuerySampler):
         With ``order="storage"``: draws that are shuffled among each other, from ``buffer // 32`` regions. So many regions
         are decoded at a time, each with a margin of one window: 8 regions of 768 pixels square by default. Worker
         processes and ranks decode each for themselves.
+    weights : str, (N,) numbers >= 0, or None
+        A column or one number per row: a row's chance is its number of windows times its weight.
+    within, crs : polygons and their CRS, or None
+        Only windows in a region: a shapely polygon, a list of them, or GeoJSON, in any CRS. A pixel is inside if its centre
+        is, brought to that CRS; so holes and hollows come out right. See `geodata.samplers.region.Region`.
+    min_within : float, (0, 1]
+        Least share of a window's pixels inside the region; 1 is wholly inside. Padding does not count.
+    counts, min_valid : PixelCounts of this dataset, and float, (0, 1], or None
+        Only windows with at least this share of valid pixels; padding is not valid. Exact for counts of single pixels
+        (``cell=1``). With larger cells a window is drawn only if the counts prove it: cells wholly in it, and of those that
+        it cuts what they must hold even if all their invalid pixels lay in it. So some windows just above the share are
+        never drawn, and none below it is.
+    mixed : bool
+        Whether rows may differ in resolution, and so in the size of a window on the ground or in pixels. Then `size` is None
+        if sizes in pixels differ; batch such windows with `GroupedBatchSampler`.
     rank, world : as in `QuerySampler`
 
     Notes
     -----
     A window is a start row and column of one item, so an item's chance is its number of windows. Corners are as likely
     as any other place; pixels near an edge lie in fewer windows. Starts are multiples of the dataset's native ratio.
+    With ``weights``, ``within`` or ``counts`` every window that is admissible is still as likely as any other of its row.
 
     Raises
     ------
     SamplerError
-        If nothing can be drawn, or rows of different resolution would share a batch.
+        If nothing can be drawn, no window meets ``within`` or ``min_valid``, one of these is asked for in the order of
+        storage, or rows of different resolution would share a batch.
     """
 
     def __init__(
@@ -63,47 +91,47 @@ class RandomPatchSampler(QuerySampler):
         small: str = "pad",
         order: str = "random",
         buffer: int = 256,
+        weights: Any = None,
+        within: Any = None,
+        crs: Any = None,
+        min_within: float = 1.0,
+        counts: PixelCounts | None = None,
+        min_valid: float | None = None,
+        mixed: bool = False,
         rank: int | None = None,
         world: int | None = None,
     ) -> None:
         super().__init__(seed=seed, uneven="pad", rank=rank, world=world)
         if length < 1:
             raise SamplerError(f"length {length} must be at least 1")
-        if small not in ("pad", "drop", "raise"):
-            raise SamplerError(f"small={small!r} must be 'pad', 'drop' or 'raise'")
         if order not in ("random", "storage"):
             raise SamplerError(f"order={order!r} must be 'random' or 'storage'")
         catalog = catalog_of(data)
         step = int(getattr(data, "step", 1))
-        _, self.size = window_sizes(catalog, size, step)
+        self._sizes, self.size = sizes_of(catalog, size, step, mixed)
         self.length = length
         self._step = step
-        room = (catalog.shape - self.size) // step + 1
-        fits = (catalog.shape >= self.size).all(axis=1)
-        self.small_rows = int((~fits).sum())
-        if self.small_rows and small == "raise":
-            row = int(np.flatnonzero(~fits)[0])
-            raise SamplerError(
-                f"{self.small_rows} of {len(catalog)} rows are smaller than {self.size}, first {catalog.key[row]!r}; small='pad' pads them"
-            )
-        self._across = np.maximum(room[:, 1], 1)
-        count = np.maximum(room, 1).prod(axis=1)
-        count[~fits] = 1 if small == "pad" else 0
-        partly = (catalog.shape > self.size).any(axis=1) & ~fits & (small == "pad")
-        count[partly] = np.maximum(room[partly], 1).prod(axis=1)
-        self._ends = np.cumsum(count)
+        rooms, smaller = rooms_of(catalog, self._sizes, step, small)
+        self.small_rows = int(smaller.sum())
+        self._across = rooms[:, 1]
+        self._ends = np.cumsum(rooms.prod(axis=1))
         self._digest = catalog_digest(catalog)
-        if not self._ends[-1]:
-            raise SamplerError(
-                f"all {len(catalog)} rows are smaller than {self.size}, and small='drop' leaves them out"
-            )
         self._storage: StorageOrder | None = None
+        self._chosen: Admissible | None = None
+        self._options = f" storage {buffer}" if order == "storage" else ""
+        rules = rules_of(catalog, within, crs, min_within, counts, min_valid)
+        if (rules or weights is not None) and order == "storage":
+            raise SamplerError(
+                "weights=, within= and counts= need order='random'; in storage order all windows are alike"
+            )
         if order == "storage":
-            rooms = np.where(count[:, None] > 0, np.maximum(room, 1), 0)
             self._storage = StorageOrder(
                 rooms, step=step, length=length, buffer=buffer, seed=seed, name=lambda row: catalog.key[row]
             )
-        self._ordered = f" storage {buffer}" if order == "storage" else ""
+        if rules or weights is not None:
+            chances = None if weights is None else row_weights(catalog, weights)
+            self._chosen = Admissible(rooms, self._sizes, catalog.shape, step, rules, chances)
+            self._options = f" {self._chosen.plan}"
 
     @property
     def total(self) -> int:
@@ -112,13 +140,15 @@ class RandomPatchSampler(QuerySampler):
 
     @property
     def windows(self) -> int:
-        """How many different windows there are."""
+        """How many different windows there are; with ``within`` or ``counts`` at most so many."""
+        if self._chosen is not None:
+            return self._chosen.windows
         return int(self._ends[-1])
 
     @cached_property
     def plan(self) -> str:
         """Text that is equal for two samplers exactly when they yield the same samples."""
-        return f"{self._digest} {self.size} {self._step} {self.length} {self.windows}{self._ordered}"
+        return f"{self._digest} {sizes_text(self.size, self._sizes)} {self._step} {self.length} {self.windows}{self._options}"
 
     def _extend(self, indexes: NDArray[np.int64], beyond: NDArray[np.bool_]) -> NDArray[np.int64]:
         return indexes
@@ -129,12 +159,17 @@ class RandomPatchSampler(QuerySampler):
     def draw(self, indexes: NDArray[np.int64]) -> Iterator[Query]:
         """Yield the draws with the given numbers."""
         rows, at = self.places(indexes)
-        yield from queries_of_rows(rows.tolist(), windows_at(at, self.size), self.epoch, indexes.tolist())
+        yield from queries_of_rows(
+            rows.tolist(), windows_at(at, self.size or self._sizes[rows]), self.epoch, indexes.tolist()
+        )
 
     def places(self, indexes: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return (n,) catalog rows and (n, 2) start rows and columns of draws, without making queries."""
         if self._storage is not None:
             rows, at = self._storage.places(self.epoch, indexes)
+            return rows, at * self._step
+        if self._chosen is not None:
+            rows, at = self._chosen.places(self.seed, self.epoch, indexes)
             return rows, at * self._step
         pick = (uniform64(self.seed, self.epoch, indexes) % np.uint64(self._ends[-1])).astype(np.int64)
         rows = np.searchsorted(self._ends, pick, side="right")

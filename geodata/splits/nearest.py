@@ -294,11 +294,8 @@ def _joined(a: Outlines, b: Outlines, i: NDArray[np.int64], j: NDArray[np.int64]
     room = np.minimum(high, high_b + shift) - np.maximum(low, low_b + shift)
     pixel = np.minimum(np.abs(first.affine[:, 0:5:4]), np.abs(second.affine[:, 0:5:4]))
     out[alike] = (room >= -PIXEL_TOLERANCE * pixel)[alike].all(axis=1)
-    if not a.earth:
-        out &= a.centre[i, 2] == b.centre[j, 2]
-        return out
     others = np.flatnonzero(~alike)
-    if len(others):
+    if len(others) and a.earth:
         out[others] = meet(first.take(others), second.take(others))
     return out
 

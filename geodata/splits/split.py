@@ -172,6 +172,7 @@ class Split(Mapping[str, NDArray[np.object_]]):
                 code[close[code[close] < position + 1]] = -1
         names = ("train", "test") if val is None else ("train", "val", "test")
         recipe = {
+            "method": "fold",
             "fold": self.parts[held[0]],
             "val": None if val is None else self.parts[held[1]],
             "of": dict(self.recipe),

@@ -15,9 +15,9 @@ import shapely
 import torch
 
 from geodata.datasets import BigEarthNetV2, ReBEN
-from geodata.mgrs import corner_of_tile
 from geodata.datasets.reben_table import LANDCOVER, S1, S2
 from geodata.errors import BandsError, CatalogError, NoFilesError, ReadError
+from geodata.mgrs import corner_of_tile
 
 FIRST = "S2A_MSIL2A_20170613T101031_N9999_R022_T33UUP_05_03"
 

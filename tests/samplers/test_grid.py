@@ -122,6 +122,22 @@ def test_mixed_resolutions_are_refused_and_no_crs_is_fine():
     assert len(GridPatchSampler(plain, size=32)) == 6
 
 
+@pytest.mark.parametrize("edge", ["shift", "pad", "drop"])
+def test_each_row_in_windows_of_its_own_size(edge):
+    two = catalog_of((north_up(), (64, 50), UTM), (north_up(x=600000, res=20), (64, 50), UTM))
+    sampler = GridPatchSampler(two, size="400m", stride="300m", edge=edge, mixed=True)
+    assert sampler.size is None and sampler.stride is None
+    found = [(q.row, q.window) for q in sampler]
+    alone = [GridPatchSampler(two.take([row]), size="400m", stride="300m", edge=edge) for row in (0, 1)]
+    assert [s.size for s in alone] == [(40, 40), (20, 20)] and len(sampler) == len(found)
+    assert found == [(row, q.window) for row in (0, 1) for q in alone[row]]
+    assert sampler.digest != GridPatchSampler(two, size="400m", stride="400m", edge=edge, mixed=True).digest
+    with pytest.raises(SamplerError, match=r"stride \(40, 40\) is larger than size \(30, 30\)"):
+        GridPatchSampler(two, size="300m", stride="400m", mixed=True)
+    with pytest.raises(SamplerError, match="size 15 x 15 is no multiple of the native ratio 2"):
+        GridPatchSampler(Native(two, 2), size="300m", mixed=True)
+
+
 # ---------------------------------------------------------------------- items
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from makers import catalog_of, north_up
 
 from geodata.errors import SamplerError
+from geodata.query import Query
 from geodata.samplers import GridPatchSampler, ItemSampler, RandomPatchSampler
 
 UTM = "EPSG:32633"
@@ -58,6 +59,16 @@ def test_padded_ranks_are_equally_long_and_together_the_single_sequence(kind, n,
         )
     else:
         assert len(own) == n and all(place(q) in single for q in woven[n:])
+
+
+def test_a_repeat_keeps_all_else_and_views_are_marked_together():
+    class Views(ItemSampler):
+        def draw(self, indexes):
+            yield from ((Query(row=int(i), index=int(i), weight=0.5), Query(row=int(i), dates=(1,))) for i in indexes)
+
+    first, again = list(Views(rows(3), rank=1, world=2))
+    assert not any(q.repeat for q in first) and all(q.repeat for q in again)
+    assert again[0] == Query(row=0, weight=0.5, repeat=True) and again[1] == Query(row=0, dates=(1,), repeat=True)
 
 
 @pytest.mark.parametrize("kind", ["items", "grid"])

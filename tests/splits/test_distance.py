@@ -145,6 +145,25 @@ def test_neighbours_of_a_lattice_touch_and_the_next_but_one_do_not(crs, left, to
     assert nearest(catalog, [1], [2])[0][0] == 0.0
 
 
+def test_neighbours_above_each_other_touch_over_the_antimeridian():
+    above = ("EPSG:4326", 179.9, 60.0, 0.001, 100, 200)
+    below = ("EPSG:4326", -180.06, 59.9, 0.001, 100, 50)  # its corners lie within the edge of the first
+    lower = ("EPSG:4326", -180.06, 59.8, 0.001, 100, 50)
+    gap, _ = nearest(boxes(above, below, lower), [1, 2], [0])
+    assert gap[0] == 0.0 and gap[1] == pytest.approx(11_140, rel=0.01)
+
+
+def test_a_large_footprint_wins_over_many_whose_centres_are_nearer():
+    def centred(x, y, size):
+        return "EPSG:32633", 500_000 + x - 5 * size, 5_600_000 + y + 5 * size, 10.0, size, size
+
+    turn = np.arange(40) * 2 * np.pi / 40
+    small = [centred(round(4_500 * math.cos(t)), round(4_500 * math.sin(t)), 100) for t in turn]
+    catalog = boxes(centred(0, 0, 100), *small, centred(5_000, 0, 500))
+    gap, which = nearest(catalog, [0], np.arange(1, 42))
+    assert which.tolist() == [41] and gap[0] == pytest.approx(2_000, rel=1e-3)
+
+
 def test_footprints_of_two_systems_that_share_area_are_not_apart():
     inner = at("EPSG:32633", 15.0, 50.0, 10.0, 100)
     outer = at("EPSG:4326", 15.0, 50.0, 0.01, 300)
@@ -153,6 +172,20 @@ def test_footprints_of_two_systems_that_share_area_are_not_apart():
     gap, which = nearest(boxes(inner, crossing, outside, outer), [0, 1, 2], [3])
     assert gap[:2].tolist() == [0.0, 0.0] and gap[2] > 30_000
     assert which.tolist() == [3, 3, 3]
+
+
+def test_footprints_as_large_as_the_earth():
+    world = ("EPSG:4326", -180, 90, 0.1, 1800, 3600)
+    cap = ("EPSG:4326", -180, 90, 0.1, 300, 3600)  # north of 60 degrees
+    square = ("EPSG:3413", -3_000_000, 3_000_000, 1000.0, 6000, 6000)  # around the pole
+    patches = [at(crs, lon, 50.0, 10.0, 100) for crs, lon in (("EPSG:32633", 15.0), ("EPSG:32601", -177.0))]
+    catalog = boxes(world, cap, square, *patches)
+    for one in (0, 1, 2):
+        assert nearest(catalog, [0, 1, 2], [one])[0].tolist() == [0.0, 0.0, 0.0]
+    assert nearest(catalog, [3, 4], [0])[0].tolist() == [0.0, 0.0]
+    wanted = GEOD.inv(15.0, 60.0, 15.0, 50.0045)[2]
+    for gap in (*nearest(catalog, [3, 4], [1])[0], nearest(catalog, [1], [3, 4])[0][0]):
+        assert gap == pytest.approx(wanted, rel=0.005)
 
 
 def test_a_limit_leaves_out_what_is_farther():

@@ -253,7 +253,7 @@ def test_a_chain_too_long_to_share_out_is_named():
     assert split.counts["dropped"] > 0
 
 
-@pytest.mark.parametrize("size, buffer", [("30km", "5km"), ("15km", "1500 m"), ("40km", 8000)])
+@pytest.mark.parametrize(("size", "buffer"), [("30km", "5km"), ("15km", "1500 m"), ("40km", 8000)])
 def test_dead_zones_are_as_wide_as_asked(catalog, size, buffer):
     split = splits.blocks(catalog, size=size, fractions=THIRDS, buffer=buffer)
     wanted = {"5km": 5000, "1500 m": 1500}.get(buffer, buffer)
@@ -400,7 +400,7 @@ def test_time_refuses(catalog):
     with pytest.raises(SplitError, match="60 of 60 rows have no time, first 'photo000'"):
         splits.time(loose(), fractions=HALVES)
     with pytest.raises(SplitError, match="4 different times for 5 parts"):
-        splits.time(catalog, fractions={c: 0.2 for c in "abcde"})
+        splits.time(catalog, fractions=dict.fromkeys("abcde", 0.2))
     with pytest.raises(SplitError, match="'a' and 'b' overlap"):
         splits.time(catalog, intervals={"a": "2019", "b": ("2019-06", "2020")})
     with pytest.raises(SplitError, match="give fractions"):
@@ -453,7 +453,7 @@ def test_knndm_takes_points_and_refuses_nonsense(catalog):
 
 
 @pytest.mark.parametrize(
-    "fractions, message",
+    ("fractions", "message"),
     [
         ({"train": 0.7, "test": 0.2}, "sum to 0.9, wanted 1"),
         ({"train": 1.5, "test": -0.5}, "must all be above 0"),

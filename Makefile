@@ -28,7 +28,7 @@ PYTEST = $(IN_TESTS) -m pytest
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all lint format types imports docs check bench bench-archives bench-peer dataset-pages public-api constraints
+.PHONY: help demo test test-all lint format types imports docs check bench bench-archives bench-peer bench-splits dataset-pages gallery public-api constraints
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +69,12 @@ bench: $(VENV)/.extra-test $(VENV)/.package ## Measure this library and its peer
 bench-archives: $(VENV)/.extra-test $(VENV)/.package ## Measure published archives; writes docs/benchmarks-archives.md
 	@test -x $(PEER)/bin/python || { echo "the peer's environment is missing: make bench-peer (gigabytes)"; exit 1; }
 	$(BIN)/python benchmarks/archives.py --peer $(PEER)/bin/python --write
+
+bench-splits: $(VENV)/.extra-test $(VENV)/.package ## Split and audit reBEN and SpectralEarth; writes docs/benchmarks-splits.md
+	$(BIN)/python benchmarks/splits.py --write
+
+gallery: $(VENV)/.extra-test $(VENV)/.package ## Run the examples of docs/gallery/ and write their figures anew
+	$(BIN)/python docs/gallery/geographic_splits.py
 
 # Downloads gigabytes: its torch is built for GPUs, and brings their libraries.
 bench-peer: $(PEER)/.made ## Make the environment of the library that `make bench` compares with

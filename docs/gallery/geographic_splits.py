@@ -129,6 +129,7 @@ def draw(dataset, found, path):
     right.axhline(0.5, color="gray", linestyle=":", label="guessing")
     right.set(title="the same model, scored", xlabel="size of blocks, km", ylabel="accuracy", xscale="log")
     right.set_xticks([5, 10, 20, 40], ["5", "10", "20", "40"])
+    right.minorticks_off()
     right.legend()
     figure.savefig(path, dpi=90)
 

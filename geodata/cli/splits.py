@@ -155,7 +155,9 @@ def _catalog(data: str, root: Path | None) -> Catalog:
         if root is None:
             raise typer.BadParameter(f"{data} is a published dataset: say where your copy is, with --root")
         cls: Any = registry.get(data)
-        rows: Catalog = cls(root, split=None).catalog
+        # Where a table lists the rows, it is enough: a split needs no image.
+        light = [content.key for content in cls.spec.contents if not content.needs] if cls.spec.listed else []
+        rows: Catalog = cls(root, split=None, keys=light or None).catalog
         return rows
     return Catalog.load(data) if data.endswith(".parquet") else Catalog.scan(data)
 

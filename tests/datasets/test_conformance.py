@@ -12,10 +12,10 @@ import torch
 from torch.utils.data import DataLoader
 
 import geodata as gd
-from geodata import datasets
+from geodata import datasets, splits
 from geodata.bands import Bands
 from geodata.datasets import registry
-from geodata.errors import CatalogError, NoFilesError
+from geodata.errors import CatalogError, NoFilesError, SplitWarning
 from geodata.spec import Array, Boxes, Image, Label, Mask
 
 NAMES = registry.list()
@@ -188,6 +188,28 @@ def test_parts_are_disjoint_and_known(cls, root):
     found = {part: set(cls(root, split=part).catalog.key) for part in held}
     keys = [k for keys in found.values() for k in keys]
     assert len(keys) == len(set(keys)) and set(keys) <= set(ds.catalog.key)
+
+
+def test_it_can_be_split_audited_and_read_by_part(cls, root, tmp_path):
+    ds = cls(root, split=None)
+    if len(ds) == 1:  # one scene: cut first
+        ds = ds.tile(-(-int(ds.catalog.shape[0].min()) // 3))
+    split = (
+        splits.kfold(ds.catalog, 2, splits.random, overlap="allow") if not ds.catalog.has_crs else halves(ds.catalog)
+    )
+    again = splits.Split.load(split.save(tmp_path / "split.parquet"))
+    parts = ds.split(again)
+    assert {name: list(part.catalog.key) for name, part in parts.items()} == {name: list(split[name]) for name in split}
+    for name, part in parts.items():
+        assert part[0]["key"] == split[name][0]
+    assert again.catalog.dataset == (cls.spec.name, str(cls.spec.version))
+    report = splits.audit(ds.catalog, split, train=split.parts[0])
+    assert sum(part.rows for part in report.parts.values()) == len(ds) and report.verdict
+
+
+def halves(catalog):
+    with pytest.warns(SplitWarning, match="neighbours"):
+        return splits.random(catalog, fractions={"train": 0.5, "test": 0.5}, overlap="allow")
 
 
 def test_a_wrong_root_is_refused(cls, tmp_path):

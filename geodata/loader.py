@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
+from numbers import Integral
 from typing import Any
 
 from torch.utils.data import SequentialSampler
@@ -56,10 +57,9 @@ class Loader:
         drop_last: bool = False,
         collate_fn: Callable[[Sequence[Mapping[str, Any]]], Any] = collate,
     ) -> None:
-        if batch_size < 1 or threads < 0 or prefetch < 1:
-            raise SamplerError(
-                f"batch_size {batch_size} and prefetch {prefetch} must be at least 1, threads {threads} at least 0"
-            )
+        for name, value, least in (("batch_size", batch_size, 1), ("threads", threads, 0), ("prefetch", prefetch, 1)):
+            if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+                raise SamplerError(f"{name}={value!r} must be a whole number of at least {least}")
         if batch_sampler is not None and (sampler is not None or batch_size != 1 or drop_last):
             raise SamplerError("batch_sampler makes the batches: give it without sampler, batch_size and drop_last")
         self.dataset = dataset

@@ -32,6 +32,8 @@ class Mixture(torch.utils.data.Dataset[Any]):
     """
 
     def __init__(self, datasets: Mapping[str, Dataset] | Sequence[Dataset]) -> None:
+        if not isinstance(datasets, (Mapping, Sequence)):
+            raise QueryError(f"a mixture is made of several datasets, got {type(datasets).__name__}")
         named = datasets if isinstance(datasets, Mapping) else {str(i): d for i, d in enumerate(datasets)}
         self.names = tuple(sorted(named)) if isinstance(datasets, Mapping) else tuple(named)
         self.datasets = tuple(named[name] for name in self.names)

@@ -153,7 +153,7 @@ def test_files_that_are_no_counts(scene, tmp_path):
 def test_what_cannot_be_counted(scene):
     with pytest.raises(SamplerError, match=r"count ds\.transformed\(None\)"):
         count_pixels(images(scene).transformed(lambda s: s))
-    with pytest.raises(SamplerError, match="cell 0 must be at least 1"):
+    with pytest.raises(SamplerError, match="cell=0 must be a whole number of at least 1"):
         count_pixels(images(scene), cell=0)
     with pytest.raises(SamplerError, match="counting needs a dataset with rows of pixels, got list"):
         count_pixels([1])
@@ -178,3 +178,15 @@ def test_windows_drawn_with_counts_are_as_valid_as_asked(scene):
     sampler = RandomPatchSampler(ds, size=6, length=300, counts=counts, min_valid=0.8)
     shares = [ds[q]["valid"].float().mean().item() for q in sampler]
     assert min(shares) >= 0.8 and max(shares) > 0.85
+
+
+@pytest.mark.parametrize("row", [2, 7])
+def test_a_row_that_was_not_counted_has_no_cells(scene, row):
+    with pytest.raises(CatalogError, match=f"row {row} of 2 rows does not exist"):
+        count_pixels(both(scene)).of(row)
+
+
+@pytest.mark.parametrize("options", [{"cell": 1.5}, {"cell": None}, {"cell": True}, {"classes": 0}, {"classes": 2.5}])
+def test_sides_and_classes_are_whole_numbers(scene, options):
+    with pytest.raises(SamplerError, match="must be a whole number of at least 1"):
+        count_pixels(both(scene), **options)

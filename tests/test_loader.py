@@ -270,9 +270,12 @@ def test_only_samplers_with_a_state_can_be_resumed(ds):
             call()
 
 
-@pytest.mark.parametrize("options", [{"batch_size": 0}, {"threads": -1}, {"prefetch": 0}])
+@pytest.mark.parametrize(
+    "options",
+    [{"batch_size": 0}, {"threads": -1}, {"prefetch": 0}, {"batch_size": None}, {"threads": 1.5}, {"prefetch": "2"}],
+)
 def test_numbers_that_make_no_sense(ds, options):
-    with pytest.raises(SamplerError, match=r"must be at least 1, threads .* at least 0"):
+    with pytest.raises(SamplerError, match="must be a whole number of at least"):
         gd.Loader(ds, **options)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
@@ -13,17 +12,9 @@ from numpy.typing import NDArray
 from geodata.catalog import Catalog
 from geodata.counts import PixelCounts
 from geodata.errors import SamplerError
-from geodata.query import Query, queries_of_rows
-from geodata.samplers.base import (
-    QuerySampler,
-    catalog_digest,
-    catalog_of,
-    rooms_of,
-    sizes_of,
-    sizes_text,
-    uniform64,
-    windows_at,
-)
+from geodata.samplers.arguments import number
+from geodata.samplers.draws import below, place_in, share
+from geodata.samplers.windows import WindowSampler, catalog_of
 
 __all__ = ["BalancedPatchSampler"]
 
@@ -31,7 +22,7 @@ _CLASS, _CELL, _PIXEL, _START = 32, 33, 34, 35
 """Streams of random numbers: the class, a cell or row that has it, a pixel of the cell, where the window starts."""
 
 
-class BalancedPatchSampler(QuerySampler):
+class BalancedPatchSampler(WindowSampler):
     """Draw a class, then a place where it is, then a window around that place.
 
     Class c is drawn with a chance q_c proportional to n_c ** (1 - beta), where n_c counts its pixels (or the rows that
@@ -64,6 +55,10 @@ class BalancedPatchSampler(QuerySampler):
     ------
     SamplerError
         If not one of ``counts`` and ``labels`` is given, the counts are of other rows or without classes, or no class occurs.
+
+    Examples
+    --------
+    ``BalancedPatchSampler(ds, size=256, length=10_000, counts=gd.count_pixels(ds), beta=0.5)``
     """
 
     def __init__(
@@ -81,20 +76,11 @@ class BalancedPatchSampler(QuerySampler):
         rank: int | None = None,
         world: int | None = None,
     ) -> None:
-        super().__init__(seed=seed, uneven="pad", rank=rank, world=world)
-        if length < 1:
-            raise SamplerError(f"length {length} must be at least 1")
-        if not 0 <= beta <= 1:
-            raise SamplerError(f"beta={beta} must be between 0 (as classes occur) and 1 (all equally often)")
-        if (counts is None) == (labels is None):
+        super().__init__(data, size=size, length=length, seed=seed, small=small, mixed=mixed, rank=rank, world=world)
+        self.beta = number("beta", beta, 0, 1)
+        if (counts is None) == (labels is None) or not isinstance(labels, (str, type(None))):
             raise SamplerError("give counts=count_pixels(dataset), or labels= the name of a column; one of them")
-        catalog = catalog_of(data)
-        self._step = int(getattr(data, "step", 1))
-        self._sizes, self.size = sizes_of(catalog, size, self._step, mixed)
-        self._rooms, smaller = rooms_of(catalog, self._sizes, self._step, small)
-        self.small_rows, self.length, self.beta = int(smaller.sum()), length, float(beta)
-        self._shape, self._counts = np.array(catalog.shape, dtype=np.int64), counts
-        self._digest = catalog_digest(catalog)
+        catalog, self._counts = catalog_of(data), counts
         use = self._rooms.prod(axis=1) > 0
         if counts is not None:
             self.classes, self._places = _of_counts(catalog, counts, use)
@@ -107,11 +93,6 @@ class BalancedPatchSampler(QuerySampler):
             )
         wanted = np.where(self.number > 0, np.maximum(self.number, 1) ** (1.0 - self.beta), 0.0)
         self.targets: NDArray[np.float64] = wanted / wanted.sum()
-
-    @property
-    def total(self) -> int:
-        """Draws per epoch over all ranks."""
-        return self.length
 
     @property
     def absent(self) -> tuple[Any, ...]:
@@ -139,47 +120,32 @@ class BalancedPatchSampler(QuerySampler):
         for places, ends in self._places:
             h.update(places.data)
             h.update(ends.data)
-        sizes = sizes_text(self.size, self._sizes)
         small = hashlib.sha256(self._rooms.tobytes()).hexdigest()[:16]
         cell = 0 if self._counts is None else self._counts.cell
-        return f"{self._digest} {sizes} {self._step} {self.length} {self.beta!r} {small} {cell} {h.hexdigest()[:16]}"
+        return f"{self._said} {self.beta!r} {small} {cell} {h.hexdigest()[:16]}"
 
-    def _extend(self, indexes: NDArray[np.int64], beyond: NDArray[np.bool_]) -> NDArray[np.int64]:
-        return indexes
-
-    def _repeats(self, beyond: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        return np.zeros_like(beyond)
-
-    def draw(self, indexes: NDArray[np.int64]) -> Iterator[Query]:
-        """Yield the draws with the given numbers."""
-        rows, at, _ = self.places(indexes)
-        yield from queries_of_rows(
-            rows.tolist(), windows_at(at, self.size or self._sizes[rows]), self.epoch, indexes.tolist()
-        )
-
-    def places(self, indexes: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """Return (n,) catalog rows, (n, 2) start rows and columns, and (n,) the class that each was drawn for."""
-        unit = (self._numbers(indexes, _CLASS) >> np.uint64(11)) * 2.0**-53
+    def classes_of(self, indexes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return (n,) the class that each draw is for, as its position in `classes`."""
         # Against the last class that occurs: what rounding leaves above the sum is its own.
         ends = np.cumsum(self.targets)
-        drawn = np.minimum(np.searchsorted(ends, unit * ends[-1], side="right"), np.flatnonzero(self.number)[-1])
+        drawn = np.searchsorted(ends, share(self._numbers(indexes, _CLASS)) * ends[-1], side="right")
+        return np.asarray(np.minimum(drawn, np.flatnonzero(self.number)[-1]))
+
+    def places(self, indexes: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return (n,) catalog rows and (n, 2) start rows and columns of draws, without making queries."""
+        drawn = self.classes_of(indexes)
         pick, place = self._numbers(indexes, _CELL), np.empty(len(indexes), dtype=np.int64)
         for c in np.unique(drawn).tolist():
             here, (places, upto) = np.flatnonzero(drawn == c), self._places[c]
-            place[here] = places[
-                np.searchsorted(upto, (pick[here] % np.uint64(upto[-1])).astype(np.int64), side="right")
-            ]
+            place[here] = places[np.searchsorted(upto, below(upto[-1], pick[here]), side="right")]
         if self._counts is None:
-            return place, _within(self._rooms[place], self._numbers(indexes, _START)) * self._step, drawn
+            return place, place_in(self._rooms[place], self._numbers(indexes, _START)) * self._step
         rows = np.searchsorted(self._counts.first, place, side="right") - 1
         nth, across, cell = place - self._counts.first[rows], self._counts.grid[rows, 1], self._counts.cell
         corner = np.column_stack([nth // across, nth % across]) * cell
-        pixel = corner + _within(np.minimum(self._shape[rows] - corner, cell), self._numbers(indexes, _PIXEL))
+        pixel = corner + place_in(np.minimum(self._shape[rows] - corner, cell), self._numbers(indexes, _PIXEL))
         low, high = _starts_around(pixel, self._sizes[rows], self._rooms[rows], self._step)
-        return rows, (low + _within(high - low + 1, self._numbers(indexes, _START))) * self._step, drawn
-
-    def _numbers(self, indexes: NDArray[np.int64], stream: int) -> NDArray[np.uint64]:
-        return uniform64(self.seed, self.epoch, indexes, stream)
+        return rows, (low + place_in(high - low + 1, self._numbers(indexes, _START))) * self._step
 
     def _held_by_labels(self, chance: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.array([chance[rows].sum() for rows, _ in self._places])
@@ -205,6 +171,8 @@ Places = list[tuple[NDArray[np.int64], NDArray[np.int64]]]
 
 
 def _of_counts(catalog: Catalog, counts: PixelCounts, use: NDArray[np.bool_]) -> tuple[tuple[Any, ...], Places]:
+    if not isinstance(counts, PixelCounts):
+        raise SamplerError(f"counts= takes what count_pixels(dataset) returns, got {type(counts).__name__}")
     counts.check(catalog)
     if not counts.classes.shape[1]:
         raise SamplerError("these counts have no classes: the dataset that was counted made no mask")
@@ -232,12 +200,6 @@ def _of_labels(catalog: Catalog, column: str, use: NDArray[np.bool_]) -> tuple[t
     of_class = [np.array(rows[c], dtype=np.int64) for c in classes]
     kept = [r[use[r]] for r in of_class]
     return classes, [(r, np.arange(1, len(r) + 1, dtype=np.int64)) for r in kept]
-
-
-def _within(room: NDArray[np.int64], numbers: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Return (n, 2) uniform positions in (n, 2) rooms."""
-    pick = (numbers % room.prod(axis=1).astype(np.uint64)).astype(np.int64)
-    return np.column_stack([pick // room[:, 1], pick % room[:, 1]])
 
 
 def _starts_around(

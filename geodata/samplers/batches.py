@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -14,7 +14,9 @@ from geodata.crs import crs_text
 from geodata.errors import SamplerError
 from geodata.grid import Grid
 from geodata.query import Query
-from geodata.samplers.base import CHUNK, QuerySampler, catalog_of
+from geodata.samplers.arguments import MOST, flag, whole
+from geodata.samplers.base import CHUNK, QuerySampler
+from geodata.samplers.windows import catalog_of
 
 __all__ = ["GroupedBatchSampler"]
 
@@ -23,7 +25,7 @@ Formed = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 
 
 class GroupedBatchSampler(QuerySampler):
-    """Make batches whose queries are all of one group.
+    """Make a batch of queries that are all of one group.
 
     The samples of an epoch, over all ranks, go each to the batch of its group; a batch comes when it is full, and those
     left short come at the end. So the batches of an epoch are one sequence, of which rank r of w takes every w-th batch.
@@ -51,6 +53,10 @@ class GroupedBatchSampler(QuerySampler):
     ------
     SamplerError
         If there is no such column, ``data`` is needed, or no group fills a batch with ``drop_last``.
+
+    Examples
+    --------
+    ``GroupedBatchSampler(sampler, 32, by="crs", data=ds)``
     """
 
     def __init__(
@@ -66,14 +72,16 @@ class GroupedBatchSampler(QuerySampler):
             raise SamplerError(
                 f"batches are made of a sampler of queries from geodata.samplers, got {type(sampler).__name__}"
             )
-        if batch_size < 1:
-            raise SamplerError(f"batch_size {batch_size} must be at least 1")
-        self.sampler, self.batch_size, self.by = sampler, batch_size, by
+        if not isinstance(by, str) and not callable(by):
+            raise SamplerError(
+                f"by={by!r} must be 'crs', 'resolution', 'size', 'source', a column, or a function of the query"
+            )
+        self.sampler, self.batch_size, self.by = sampler, whole("batch_size", batch_size, 1, MOST), by
         epoch = sampler.epoch
         super().__init__(seed=sampler.seed, uneven=sampler.uneven, rank=0, world=1)
         sampler.epoch = self._at = epoch
         # Not `drop_last`: trainers take what has that name for a batch sampler that they may make anew.
-        self._drop = drop_last
+        self._drop = flag("drop_last", drop_last)
         self._catalogs = _catalogs(data)
         self._values = _values(self._catalogs, by)
         self._formed: tuple[int, Formed] | None = None
@@ -139,13 +147,20 @@ class GroupedBatchSampler(QuerySampler):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where a run stopped, also with another number of ranks; SamplerError if it is of another plan."""
+        if not isinstance(state, Mapping) or "sampler" not in state:
+            raise SamplerError("this is no state of batches; give what state_dict of a GroupedBatchSampler returned")
         super().load_state_dict(state)
         self.sampler.load_state_dict(state["sampler"])
         self._at, self._formed = self.epoch, None
 
-    def _share(self) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    def __len__(self) -> int:
+        """Batches that this rank yields in the next iteration."""
         self._follow()
-        return super()._share()
+        return super().__len__()
+
+    def __iter__(self) -> Iterator[Any]:
+        self._follow()
+        yield from super().__iter__()
 
     def _follow(self) -> None:
         """Forget the place in an epoch that the sampler has left: some trainers set its epoch, not that of the batches."""
@@ -155,7 +170,8 @@ class GroupedBatchSampler(QuerySampler):
                 "load the state of the batch sampler"
             )
         if self._at != self.epoch:
-            self._at, self._done, self._given, self._resumed = self.epoch, 0, 0, False
+            self._at = self.epoch
+            self._go_to(0)
 
     def _batches(self) -> Formed:
         if self._formed is None or self._formed[0] != self.epoch:

@@ -10,17 +10,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geodata.errors import SamplerError
+from geodata.grid import Grid
 from geodata.query import Query, queries_of_rows
-from geodata.samplers.base import catalog_of, window_sizes, windows_at
-from geodata.samplers.draws import WindowSampler
+from geodata.samplers.arguments import one_of, whole
+from geodata.samplers.draws import below
+from geodata.samplers.random import RandomPatchSampler
+from geodata.samplers.windows import catalog_of, sizes_text, step_of, window_sizes, windows_at
 
 __all__ = ["MultiCropSampler", "MultiScaleSampler"]
 
 _DOWN, _ACROSS = 16, 17
 """Streams of random numbers: where a view starts within its parent."""
 
+_VIEWS = 1000
+"""More views of one sample are a slip of the pen."""
 
-class MultiCropSampler(WindowSampler):
+
+class MultiCropSampler(RandomPatchSampler):
     """Draw a random window, and windows at random inside it: tuples of queries, the large ones first.
 
     The parent is drawn as by `RandomPatchSampler`; every place of a view inside it is equally likely. View v of draw i
@@ -31,9 +37,9 @@ class MultiCropSampler(WindowSampler):
     data : Dataset or Catalog
     parent, global_size, local_size : int, (height, width), or ground size such as ``"2560m"``
         Pixels of each row's lattice. Views are at most as large as the parent.
-    n_global, n_local : int >= 0, together at least 1
     length : int >= 1
         Draws (tuples) per epoch over all ranks.
+    n_global, n_local : int >= 0, together at least 1
     small : {"pad", "drop", "raise"}
         Rows smaller than the parent: the part of it that lies in the row is the parent, and views larger than that are
         padded; left out; refused.
@@ -44,6 +50,10 @@ class MultiCropSampler(WindowSampler):
     ------
     SamplerError
         If nothing can be drawn, a view is larger than its parent, or rows of different resolution would share a batch.
+
+    Examples
+    --------
+    ``MultiCropSampler(ds, parent=512, global_size=224, local_size=96, length=10_000)``
     """
 
     def __init__(
@@ -53,47 +63,56 @@ class MultiCropSampler(WindowSampler):
         parent: Any,
         global_size: Any,
         local_size: Any,
+        length: int,
         n_global: int = 2,
         n_local: int = 8,
-        length: int,
         seed: int = 0,
         small: str = "pad",
         rank: int | None = None,
         world: int | None = None,
         **options: Any,
     ) -> None:
-        if min(n_global, n_local) < 0 or n_global + n_local < 1:
-            raise SamplerError(f"{n_global} global and {n_local} local views; there must be at least one view")
+        if whole("n_global", n_global, 0, _VIEWS) + whole("n_local", n_local, 0, _VIEWS) < 1:
+            raise SamplerError("n_global=0 and n_local=0; there must be at least one view")
         super().__init__(data, size=parent, length=length, seed=seed, small=small, rank=rank, world=world, **options)
-        catalog, self._step = catalog_of(data), int(getattr(data, "step", 1))
-        self.parent = window_sizes(catalog, parent, self._step)[1]
-        wanted = [global_size] * n_global + [local_size] * n_local
-        self.views = tuple(window_sizes(catalog, size, self._step)[1] for size in wanted)
-        for view in self.views:
-            if view[0] > self.parent[0] or view[1] > self.parent[1]:
-                raise SamplerError(f"a view of {view} pixels does not fit into its parent of {self.parent}")
-        self._shape = catalog.shape
+        mixed = options.get("mixed", False)
+        sized = {
+            name: window_sizes(catalog_of(data), size, self._step, mixed=mixed)
+            for name, size in (("global", global_size), ("local", local_size))
+        }
+        named = ["global"] * n_global + ["local"] * n_local
+        self._views = [sized[name][0] for name in named]
+        self.views = tuple(sized[name][1] for name in named)
+        for view in self._views:
+            over = np.flatnonzero((view > self._sizes).any(axis=1))
+            if len(over):
+                inner, outer = view[over[0]].tolist(), self._sizes[over[0]].tolist()
+                raise SamplerError(
+                    f"a view of {inner[0]} x {inner[1]} pixels does not fit into its parent of {outer[0]} x {outer[1]}; "
+                    "use a larger parent="
+                )
 
     @cached_property
     def plan(self) -> str:
         """Text that is equal for two samplers exactly when they yield the same samples."""
-        return f"{super().plan} {self.views}"
+        texts = [sizes_text(size, sizes) for size, sizes in zip(self.views, self._views, strict=True)]
+        return f"{super().plan} {texts}"
 
     def draw(self, indexes: NDArray[np.int64]) -> Iterator[Any]:
         """Yield the tuples of queries with the given numbers."""
         rows, at = self.places(indexes)
-        inside = np.minimum(self._shape[rows] - at, self.parent)
+        inside = np.minimum(self._shape[rows] - at, self._sizes[rows])
         views: list[Iterator[Query]] = []
-        for v, size in enumerate(self.views):
-            numbers = indexes * len(self.views) + v
-            room = np.maximum((inside - size) // self._step + 1, 1)
-            moved = [self._below(room[:, k], numbers, stream) for k, stream in enumerate((_DOWN, _ACROSS))]
-            start = at + np.stack(moved, axis=1) * self._step
-            views.append(queries_of_rows(rows.tolist(), windows_at(start, size), self.epoch, numbers.tolist()))
-        yield from zip(*views, strict=True)
+        for v, sizes in enumerate(self._views):
+            numbers = indexes * len(self._views) + v
+            room = np.maximum((inside - sizes[rows]) // self._step + 1, 1)
+            moved = [below(room[:, k], self._numbers(numbers, stream)) for k, stream in enumerate((_DOWN, _ACROSS))]
+            windows = windows_at(at + np.stack(moved, axis=1) * self._step, self.views[v] or sizes[rows])
+            views.append(queries_of_rows(rows.tolist(), windows, self.epoch, numbers.tolist()))
+        return zip(*views, strict=True)
 
 
-class MultiScaleSampler(WindowSampler):
+class MultiScaleSampler(RandomPatchSampler):
     """Draw windows of several ground sizes around one centre, each read at the same number of pixels.
 
     A view of scale s is a window of ``size * s`` pixels of the row, read on the grid with pixels s times as large, by the
@@ -104,10 +123,10 @@ class MultiScaleSampler(WindowSampler):
     ----------
     data : Dataset or Catalog
     size : int, (height, width), or ground size such as ``"2560m"``
-        Pixels of each row's lattice at scale 1, and pixels of every view.
-    scales : whole numbers >= 1, all different
+        Pixels of each row's lattice at scale 1, and pixels of every view: the same number in all rows.
     length : int >= 1
         Draws (tuples) per epoch over all ranks.
+    scales : whole numbers >= 1, all different
     small : {"drop", "pad", "raise"}
         Rows smaller than the largest window: left out (`small_rows` of them), or refused. With ``"pad"`` every window of
         the smallest scale is drawn in every row, also at edges, and the larger views reach out (``valid`` False there).
@@ -118,6 +137,10 @@ class MultiScaleSampler(WindowSampler):
     ------
     SamplerError
         If windows of two scales cannot have the same centre on whole pixels, or nothing can be drawn.
+
+    Examples
+    --------
+    ``MultiScaleSampler(ds, size=128, length=10_000, scales=(1, 2, 4))``
     """
 
     def __init__(
@@ -125,20 +148,32 @@ class MultiScaleSampler(WindowSampler):
         data: Any,
         *,
         size: Any,
-        scales: Sequence[int] = (1, 2, 4),
         length: int,
+        scales: Sequence[int] = (1, 2, 4),
         seed: int = 0,
         small: str = "drop",
         rank: int | None = None,
         world: int | None = None,
         **options: Any,
     ) -> None:
-        scales = tuple(scales)
-        if not scales or len(set(scales)) < len(scales) or not all(type(s) is int and s >= 1 for s in scales):
-            raise SamplerError(f"scales {scales} must be different whole numbers of at least 1")
-        catalog, step = catalog_of(data), int(getattr(data, "step", 1))
-        self.view = height, width = window_sizes(catalog, size, step)[1]
-        self.scales = scales
+        one_of("small", small, "pad", "drop", "raise")
+        if not isinstance(scales, Sequence) or isinstance(scales, str):
+            raise SamplerError(f"scales={scales!r} must be several whole numbers, such as (1, 2, 4)")
+        self.scales = scales = tuple(whole("a scale", scale) for scale in scales)
+        if not scales or len(set(scales)) < len(scales):
+            raise SamplerError(f"scales {scales} must be one or more, and all different")
+        catalog, step = catalog_of(data), step_of(data)
+        if not catalog.has_crs and scales != (1,):
+            raise SamplerError(
+                "rows without a CRS have no ground sample distance and cannot be resampled; MultiCropSampler draws windows of "
+                "several sizes in pixels"
+            )
+        view = window_sizes(catalog, size, step, mixed=options.get("mixed", False))[1]
+        if view is None:
+            raise SamplerError(
+                f"size={size!r} is of different pixels in different rows; give pixels: views have one size"
+            )
+        self.view = height, width = view
         drawn = min(scales) if small == "pad" else max(scales)
         super().__init__(
             data,
@@ -175,12 +210,17 @@ class MultiScaleSampler(WindowSampler):
     def draw(self, indexes: NDArray[np.int64]) -> Iterator[Any]:
         """Yield the tuples of queries with the given numbers, in the order of `scales`."""
         rows, at = self.places(indexes)
-        for row, start, index in zip(rows.tolist(), at.tolist(), indexes.tolist(), strict=True):
-            yield tuple(self._query(row, start, scale, index) for scale in self.scales)
+        fp = self._catalog.footprints
+        lattices, codes = fp.affine[rows].tolist(), fp.code[rows].tolist()
+        for row, start, index, lattice, code in zip(
+            rows.tolist(), at.tolist(), indexes.tolist(), lattices, codes, strict=True
+        ):
+            yield tuple(self._query(row, start, scale, index, lattice, fp.crs[code]) for scale in self.scales)
 
-    def _query(self, row: int, start: list[int], scale: int, index: int) -> Query:
-        down, across = (int(v) for v in self._shifts[scale])
-        window = (start[0] + down, start[1] + across, self.view[0] * scale, self.view[1] * scale)
+    def _query(self, row: int, start: list[int], scale: int, index: int, lattice: list[float], crs: Any) -> Query:
+        r, q = (s + int(shift) for s, shift in zip(start, self._shifts[scale], strict=True))
         if scale == 1:
-            return Query(row=row, window=window, epoch=self.epoch, index=index)
-        return Query(row=row, grid=self._catalog.grid(row, window).coarser(scale), epoch=self.epoch, index=index)
+            return Query(row=row, window=(r, q, *self.view), epoch=self.epoch, index=index)
+        a, b, c, d, e, f = lattice
+        numbers = (a * scale, b * scale, a * q + b * r + c, d * scale, e * scale, d * q + e * r + f)
+        return Query(row=row, grid=Grid(self.view, numbers, crs), epoch=self.epoch, index=index)

@@ -12,20 +12,15 @@ from numpy.typing import NDArray
 from geodata.catalog.tiles import starts
 from geodata.errors import SamplerError
 from geodata.query import Query, queries_of_rows
-from geodata.samplers.base import (
-    QuerySampler,
-    catalog_digest,
-    catalog_of,
-    sizes_of,
-    sizes_text,
-    windows_at,
-)
+from geodata.samplers.arguments import one_of
+from geodata.samplers.base import QuerySampler
+from geodata.samplers.windows import catalog_digest, catalog_of, sizes_text, step_of, window_sizes, windows_at
 
 __all__ = ["GridPatchSampler"]
 
 
 class GridPatchSampler(QuerySampler):
-    """Visit windows in order: row by row over each item, item by item.
+    """Visit one window at a time, in order: row by row over each item, item by item.
 
     Parameters
     ----------
@@ -44,6 +39,10 @@ class GridPatchSampler(QuerySampler):
     ------
     SamplerError
         If no window fits, the stride leaves gaps, or rows of different resolution would share a batch.
+
+    Examples
+    --------
+    ``GridPatchSampler(ds, size=256, stride=192)``
     """
 
     def __init__(
@@ -59,12 +58,12 @@ class GridPatchSampler(QuerySampler):
         world: int | None = None,
     ) -> None:
         super().__init__(seed=0, uneven=uneven, rank=rank, world=world)
-        if edge not in ("shift", "pad", "drop"):
-            raise SamplerError(f"edge={edge!r} must be 'shift', 'pad' or 'drop'")
-        catalog = catalog_of(data)
-        step = int(getattr(data, "step", 1))
-        sizes, self.size = sizes_of(catalog, size, step, mixed)
-        strides, self.stride = (sizes, self.size) if stride is None else sizes_of(catalog, stride, step, mixed)
+        self.edge = one_of("edge", edge, "shift", "pad", "drop")
+        catalog, step = catalog_of(data), step_of(data)
+        sizes, self.size = window_sizes(catalog, size, step, mixed=mixed)
+        strides, self.stride = sizes, self.size
+        if stride is not None:
+            strides, self.stride = window_sizes(catalog, stride, step, mixed=mixed)
         gaps = np.flatnonzero((strides > sizes).any(axis=1))
         if len(gaps):
             too_far, wanted = tuple(strides[gaps[0]].tolist()), tuple(sizes[gaps[0]].tolist())
@@ -72,7 +71,6 @@ class GridPatchSampler(QuerySampler):
                 f"stride {too_far} is larger than size {wanted} and would leave gaps; use a stride up to the size"
             )
         self._sizes, self._strides = sizes, strides
-        self.edge = edge
         self._shape = catalog.shape
         how = "drop" if edge == "drop" else "keep"
         down, self._across = (starts(catalog.shape[:, k], sizes[:, k], strides[:, k], how) for k in (0, 1))
@@ -101,6 +99,5 @@ class GridPatchSampler(QuerySampler):
         at = np.stack([within // across, within % across], axis=1) * self._strides[rows]
         if self.edge == "shift":
             at = np.minimum(at, np.maximum(self._shape[rows] - self._sizes[rows], 0))
-        yield from queries_of_rows(
-            rows.tolist(), windows_at(at, self.size or self._sizes[rows]), self.epoch, indexes.tolist()
-        )
+        windows = windows_at(at, self.size or self._sizes[rows])
+        return queries_of_rows(rows.tolist(), windows, self.epoch, indexes.tolist())

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from geodata.errors import SamplerError
 from geodata.query import Query
-from geodata.samplers.base import QuerySampler, uniform64
-from geodata.samplers.draws import DrawSampler
+from geodata.samplers.arguments import number
+from geodata.samplers.base import QuerySampler
+from geodata.samplers.draws import DrawSampler, share
 from geodata.samplers.grid import GridPatchSampler
 from geodata.samplers.items import ItemSampler
 
@@ -24,7 +25,7 @@ _UNIT = 16
 
 
 class HardExampleSampler(DrawSampler):
-    """Draw units with chances that follow their losses.
+    """Draw an item, or a window of a grid, with a chance that follows its loss.
 
     Units are whole items, or the windows of a regular grid over them. With w = (running mean of the loss) ** alpha, unit
     i of N has the chance ``p = (1 - mix) / N + mix * w / sum(w)``, and its query the weight ``1 / (N * p)``: the mean over
@@ -50,6 +51,11 @@ class HardExampleSampler(DrawSampler):
         How much of a unit's running mean stays when it was drawn in an epoch. Units not drawn yet have the mean w.
     seed, rank, world : as in `QuerySampler`
 
+    Raises
+    ------
+    SamplerError
+        If an option is out of its range, or no window of the size fits.
+
     Attributes
     ----------
     means : (N,) float64, running mean of each unit's loss; NaN where not drawn yet
@@ -58,6 +64,10 @@ class HardExampleSampler(DrawSampler):
     -----
     With several processes `set_epoch` is called in all of them, as it adds up their losses. A state saved within an epoch
     holds the losses of all ranks up to the last `sync`, and those of its own rank.
+
+    Examples
+    --------
+    ``HardExampleSampler(ds, size=256, length=10_000, mix=0.5)``
     """
 
     def __init__(
@@ -74,13 +84,12 @@ class HardExampleSampler(DrawSampler):
         world: int | None = None,
     ) -> None:
         super().__init__(length=length, seed=seed, rank=rank, world=world)
-        for name, value, below in (("alpha", alpha, np.inf), ("mix", mix, 1), ("momentum", momentum, 1)):
-            if not 0 <= value < below:
-                raise SamplerError(f"{name} {value} must be at least 0 and below {below}")
+        self.alpha = number("alpha", alpha, 0, np.inf)
+        self.mix = number("mix", mix, 0, 1, high_open=True)
+        self.momentum = number("momentum", momentum, 0, 1, high_open=True)
         self._units: QuerySampler = (
             ItemSampler(data, rank=0, world=1) if size is None else GridPatchSampler(data, size=size, rank=0, world=1)
         )
-        self.alpha, self.mix, self.momentum = alpha, mix, momentum
         self.means = np.full(self.units, np.nan)
         self._own = np.zeros((2, self.units))
         self._shared = np.zeros((2, self.units))
@@ -121,8 +130,7 @@ class HardExampleSampler(DrawSampler):
             yield Query(row=unit.row, window=unit.window, epoch=self.epoch, index=index, weight=weight)
 
     def _drawn(self, indexes: NDArray[np.int64]) -> NDArray[np.int64]:
-        share = (uniform64(self.seed, self.epoch, indexes, _UNIT) >> np.uint64(11)).astype(np.float64) / 2**53
-        found = np.searchsorted(self._ends, share * self._ends[-1], side="right")
+        found = np.searchsorted(self._ends, share(self._numbers(indexes, _UNIT)) * self._ends[-1], side="right")
         units: NDArray[np.int64] = np.minimum(found, self.units - 1)
         return units
 
@@ -139,9 +147,11 @@ class HardExampleSampler(DrawSampler):
         SamplerError
             If a loss is negative or not finite, numbers differ, or draws are of another epoch. Nothing is taken then.
         """
-        of = torch.as_tensor(draws["draw"] if isinstance(draws, Mapping) else draws).detach().cpu().numpy()
+        if isinstance(draws, Mapping) and "draw" not in draws:
+            raise SamplerError(f"the batch has no 'draw', only {', '.join(draws)}; give the batch as it was collated")
+        of = _array(draws["draw"] if isinstance(draws, Mapping) else draws, torch.int64)
         # Sums of single-precision numbers in double precision are exact, in whatever order ranks add them.
-        taken = torch.as_tensor(losses).detach().to("cpu", torch.float32).double().numpy()
+        taken = _array(losses, torch.float32).astype(np.float64)
         if of.ndim != 2 or of.shape[1] != 2 or taken.shape != of.shape[:1]:
             raise SamplerError(
                 f"losses of shape {taken.shape} for draws of shape {of.shape}; there must be one loss for each sample "
@@ -159,7 +169,7 @@ class HardExampleSampler(DrawSampler):
                 f"draws {of[:, 1].min()} to {of[:, 1].max()} are not of this sampler, which makes {self.length} an epoch"
             )
         if len(of):
-            units = self._drawn(of[:, 1].astype(np.int64))
+            units = self._drawn(of[:, 1])
             np.add.at(self._own[0], units, taken)
             np.add.at(self._own[1], units, 1)
 
@@ -200,9 +210,20 @@ class HardExampleSampler(DrawSampler):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where a run stopped, also with another number of ranks."""
+        """Go on where a run stopped, also with another number of ranks; SamplerError if it is of another plan."""
+        if not isinstance(state, Mapping) or not {"means", "taken"} <= set(state):
+            raise SamplerError("this state holds no losses; give what state_dict of a HardExampleSampler returned")
         super().load_state_dict(state)
         self.means = state["means"].numpy().copy()
         self._shared = state["taken"].numpy().copy()
         self._own = np.zeros_like(self._shared)
         self._refresh()
+
+
+def _array(values: Any, dtype: torch.dtype) -> NDArray[Any]:
+    try:
+        return torch.as_tensor(values).detach().to("cpu", dtype).numpy()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise SamplerError(
+            f"update takes a batch and one loss of each sample, got {type(values).__name__}: {error}"
+        ) from None

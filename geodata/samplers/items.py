@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from functools import cached_property
 from itertools import repeat
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,10 @@ from geodata.catalog import Catalog
 from geodata.catalog.paths import fields
 from geodata.errors import SamplerError
 from geodata.query import Query, queries_of_rows
-from geodata.samplers.base import QuerySampler, catalog_digest, catalog_of, uniform64
+from geodata.samplers.arguments import flag, whole
+from geodata.samplers.base import QuerySampler
+from geodata.samplers.draws import uniform64
+from geodata.samplers.windows import catalog_digest, catalog_of
 
 __all__ = ["ItemSampler"]
 
@@ -25,7 +29,7 @@ _CHUNKS, _ROWS = 1, 2
 
 
 class ItemSampler(QuerySampler):
-    """Visit whole items, in catalog order or shuffled anew each epoch.
+    """Visit one whole item at a time, in catalog order or shuffled anew each epoch.
 
     Parameters
     ----------
@@ -46,6 +50,10 @@ class ItemSampler(QuerySampler):
     ------
     SamplerError
         If there are chunks but no shuffling, or no such chunks.
+
+    Examples
+    --------
+    ``ItemSampler(ds, shuffle=True, chunks="file", buffer=8)``
     """
 
     def __init__(
@@ -61,12 +69,10 @@ class ItemSampler(QuerySampler):
         world: int | None = None,
     ) -> None:
         super().__init__(seed=seed, uneven=uneven, rank=rank, world=world)
-        if chunks is not None and not shuffle:
+        if not flag("shuffle", shuffle) and chunks is not None:
             raise SamplerError(f"chunks={chunks!r} says how to shuffle; give shuffle=True too")
-        if buffer < 1:
-            raise SamplerError(f"buffer {buffer} must be at least 1 chunk")
         catalog = catalog_of(data)
-        self.shuffle, self.buffer = shuffle, buffer
+        self.shuffle, self.buffer = bool(shuffle), whole("buffer", buffer)
         self._count = len(catalog)
         self._chunk = None if chunks is None else _chunks(catalog, chunks)
         self._shuffled: tuple[tuple[int, int], NDArray[np.int64]] | None = None
@@ -118,10 +124,10 @@ class ItemSampler(QuerySampler):
 
 def _chunks(catalog: Catalog, chunks: int | str) -> NDArray[np.int64]:
     """Return (N,) the number of each row's chunk, in order of first appearance."""
-    if isinstance(chunks, int):
-        if chunks < 1 or isinstance(chunks, bool):
-            raise SamplerError(f"chunks={chunks} must be at least 1 row, a column, or 'file'")
-        return np.arange(len(catalog)) // chunks
+    if not isinstance(chunks, str):
+        if not isinstance(chunks, Integral) or isinstance(chunks, bool) or chunks < 1:
+            raise SamplerError(f"chunks={chunks!r} must be at least 1 row, a column, or 'file'")
+        return np.arange(len(catalog)) // min(int(chunks), len(catalog))
     if chunks == "file":
         if not catalog.assets:
             raise SamplerError("these items have no files; give chunks= a column, or rows per chunk")
@@ -131,7 +137,12 @@ def _chunks(catalog: Catalog, chunks: int | str) -> NDArray[np.int64]:
         names = [chunks]
     known: dict[tuple[Any, ...], int] = {}
     columns = [catalog.column(name).tolist() for name in names] or [[0] * len(catalog)]
-    return np.array([known.setdefault(v, len(known)) for v in zip(*columns, strict=True)], dtype=np.int64)
+    try:
+        return np.array([known.setdefault(v, len(known)) for v in zip(*columns, strict=True)], dtype=np.int64)
+    except TypeError:
+        raise SamplerError(
+            f"column {chunks!r} holds lists, not single values; name another, or give rows per chunk"
+        ) from None
 
 
 def _reads(chunks: NDArray[np.int64], buffer: int) -> float:

@@ -12,15 +12,17 @@ from numpy.typing import NDArray
 
 from geodata.errors import SamplerError
 from geodata.query import Query
-from geodata.samplers.base import QuerySampler, uniform64
+from geodata.samplers.arguments import MOST, number, whole
+from geodata.samplers.base import QuerySampler
 from geodata.samplers.batches import GroupedBatchSampler
+from geodata.samplers.draws import uniform64
 from geodata.samplers.hard import HardExampleSampler
 
 __all__ = ["MixedSampler"]
 
 
 class MixedSampler(QuerySampler):
-    """Draw from several samplers in random turn, each as often as its weight says.
+    """Draw one sample of one of several samplers, in random turn, each as often as its weight says.
 
     Parameters
     ----------
@@ -45,6 +47,10 @@ class MixedSampler(QuerySampler):
     ------
     SamplerError
         If names or numbers of weights differ, or a sampler would get no draw.
+
+    Examples
+    --------
+    ``MixedSampler({"s1": one, "s2": other}, weights={"s1": 1, "s2": 3})``
     """
 
     def __init__(
@@ -59,15 +65,15 @@ class MixedSampler(QuerySampler):
         world: int | None = None,
     ) -> None:
         super().__init__(seed=seed, uneven=uneven, rank=rank, world=world)
+        if not isinstance(samplers, (Mapping, Sequence)):
+            raise SamplerError(f"a mixture is made of several samplers, got {type(samplers).__name__}")
         named = samplers if isinstance(samplers, Mapping) else {str(i): s for i, s in enumerate(samplers)}
         self.names = tuple(sorted(named)) if isinstance(samplers, Mapping) else tuple(named)
         self.samplers = tuple(named[name] for name in self.names)
         if not self.samplers:
             raise SamplerError("a mixture needs at least one sampler")
         self._totals = [_total(name, s) for name, s in zip(self.names, self.samplers, strict=True)]
-        self.length = sum(self._totals) if length is None else length
-        if self.length < 1:
-            raise SamplerError(f"length {length} must be at least 1")
+        self.length = sum(self._totals) if length is None else whole("length", length, 1, MOST)
         shares = np.asarray(self._totals if weights is None else self._ordered(weights), dtype=np.float64)
         self.counts = self._counts(shares)
         self._turns: tuple[int, NDArray[np.int64], NDArray[np.int64]] | None = None
@@ -76,17 +82,16 @@ class MixedSampler(QuerySampler):
         if isinstance(weights, Mapping):
             if sorted(weights) != sorted(self.names):
                 raise SamplerError(f"weights are for {sorted(weights)}, samplers are {list(self.names)}")
-            return [weights[name] for name in self.names]
-        if len(weights) != len(self.names):
-            raise SamplerError(f"{len(weights)} weights for {len(self.names)} samplers")
-        return list(weights)
+            weights = [weights[name] for name in self.names]
+        if not isinstance(weights, (Sequence, np.ndarray)) or len(weights) != len(self.names):
+            raise SamplerError(f"weights={weights!r} for {len(self.names)} samplers; give one number each, or None")
+        return [
+            number(f"the weight of {n!r}", w, 0, np.inf, low_open=True)
+            for n, w in zip(self.names, weights, strict=True)
+        ]
 
     def _counts(self, shares: NDArray[np.float64]) -> tuple[int, ...]:
         """Return how many draws of an epoch each sampler gets."""
-        if not (np.isfinite(shares) & (shares > 0)).all():
-            raise SamplerError(
-                f"weights {shares.tolist()} must be finite and above 0; leave out what is not to be drawn"
-            )
         exact = shares / shares.sum() * self.length
         counts = np.floor(exact + 1e-9).astype(np.int64)
         largest = np.argsort(counts - exact, kind="stable")

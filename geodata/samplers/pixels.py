@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,9 @@ from numpy.typing import NDArray
 
 from geodata.errors import SamplerError
 from geodata.query import Query
-from geodata.samplers.base import QuerySampler, uniform64
+from geodata.samplers.arguments import MOST, one_of, whole
+from geodata.samplers.base import QuerySampler
+from geodata.samplers.draws import uniform64
 
 __all__ = ["StratifiedPixelSampler", "pixel_split"]
 
@@ -57,10 +60,10 @@ def pixel_split(
     ----------
     .. [1] Zheng et al., FPGA: fast patch-free global learning framework, TGRS 2020.
     """
-    if short not in ("raise", "keep_one"):
-        raise SamplerError(f"short={short!r} must be 'raise' or 'keep_one'")
-    whole = isinstance(per_class, (int, np.integer)) and not isinstance(per_class, bool)
-    if not (whole and per_class >= 1) and not (isinstance(per_class, float) and 0 < per_class < 1):
+    one_of("short", short, "raise", "keep_one")
+    whole("seed", seed, 0, 2**64)
+    exact = isinstance(per_class, Integral) and not isinstance(per_class, bool)
+    if not (exact and per_class >= 1) and not (isinstance(per_class, float) and 0 < per_class < 1):
         raise SamplerError(
             f"per_class={per_class!r} must be a whole number of at least 1, or a fraction between 0 and 1"
         )
@@ -70,7 +73,7 @@ def pixel_split(
     classes = _classes([array], background, ignore)
     for value in classes:
         at = np.flatnonzero(flat == value)
-        n = int(per_class) if whole else max(min(int(per_class * len(at) + 0.5), len(at) - 1), 1)
+        n = int(per_class) if exact else max(min(int(per_class * len(at) + 0.5), len(at) - 1), 1)
         if n >= len(at) and (short == "raise" or len(at) == 1):
             raise SamplerError(
                 f"class {value} has {len(at)} pixels, and {n} for training would leave none for testing; ask for fewer, "
@@ -82,7 +85,7 @@ def pixel_split(
 
 
 class StratifiedPixelSampler(QuerySampler):
-    """Give a whole scene many times, each time with the next few training pixels of every class.
+    """Give a whole scene, with the next few training pixels of every class; the same scene many times.
 
     Global stochastic stratified sampling: each epoch the pixels of every class are shuffled, and sample k names pixels
     ``k * per_class`` up to ``(k + 1) * per_class`` of each. A class that runs out is left out from there on, its last
@@ -104,10 +107,19 @@ class StratifiedPixelSampler(QuerySampler):
     ignore : further values that are no class; negative ones never are
     seed, uneven, rank, world : as in `QuerySampler`
 
+    Raises
+    ------
+    SamplerError
+        If labels are no whole numbers (H, W) or hold no class, or ``train`` leaves a class no pixel for testing.
+
     Attributes
     ----------
     train, test : dict of row -> (H, W) bool
     classes : values in ascending order
+
+    Examples
+    --------
+    ``StratifiedPixelSampler(labels, per_class=10, train=200)``
 
     References
     ----------
@@ -129,13 +141,11 @@ class StratifiedPixelSampler(QuerySampler):
         world: int | None = None,
     ) -> None:
         super().__init__(seed=seed, uneven=uneven, rank=rank, world=world)
-        if per_class < 1:
-            raise SamplerError(f"per_class {per_class} must be at least 1")
-        given = labels if isinstance(labels, Mapping) else {row: labels}
-        scenes = {int(r): _labels(array) for r, array in given.items()}
-        if not scenes or min(scenes) < 0:
-            raise SamplerError(f"labels are of rows {sorted(scenes)}; there must be one, and none below 0")
-        self.per_class = per_class
+        self.per_class = whole("per_class", per_class, 1, MOST)
+        given = labels.items() if isinstance(labels, Mapping) else [(row, labels)]
+        scenes = {whole("row", r, 0): _labels(array) for r, array in given}
+        if not scenes:
+            raise SamplerError("labels= holds no scene; give labels (H, W), or a dict of row -> labels")
         self.classes = _classes(list(scenes.values()), background, ignore)
         self.train: dict[int, NDArray[np.bool_]] = {}
         self.test: dict[int, NDArray[np.bool_]] = {}
@@ -212,7 +222,11 @@ def _labels(labels: Any) -> NDArray[np.int64]:
 
 
 def _classes(scenes: Sequence[NDArray[np.int64]], background: int | None, ignore: Sequence[int]) -> tuple[int, ...]:
-    none = set(ignore) | ({background} if background is not None else set())
+    if isinstance(ignore, (str, bytes)) or not isinstance(ignore, Iterable):
+        raise SamplerError(f"ignore={ignore!r} must be several whole numbers, such as (0, 255)")
+    given = [("ignore", value) for value in ignore]
+    given += [] if background is None else [("background", background)]
+    none = {whole(name, value, -MOST) for name, value in given}
     found = sorted({int(v) for array in scenes for v in np.unique(array) if v >= 0} - none)
     if not found:
         raise SamplerError(f"the labels hold no class: all values are negative or one of {sorted(none)}")

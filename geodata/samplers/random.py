@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
@@ -11,25 +10,17 @@ from numpy.typing import NDArray
 
 from geodata.counts import PixelCounts
 from geodata.errors import SamplerError
-from geodata.query import Query, queries_of_rows
-from geodata.samplers.admissible import Admissible, row_weights, rules_of
-from geodata.samplers.base import (
-    QuerySampler,
-    catalog_digest,
-    catalog_of,
-    rooms_of,
-    sizes_of,
-    sizes_text,
-    uniform64,
-    windows_at,
-)
+from geodata.samplers.arguments import one_of
+from geodata.samplers.conditions.admissible import Admissible, row_weights, rules_of
+from geodata.samplers.draws import below
 from geodata.samplers.storage import StorageOrder
+from geodata.samplers.windows import WindowSampler, catalog_of
 
 __all__ = ["RandomPatchSampler"]
 
 
-class RandomPatchSampler(QuerySampler):
-    """Draw windows at random from the items' own lattices.
+class RandomPatchSampler(WindowSampler):
+    """Draw a window at random from an item's own lattice.
 
     Parameters
     ----------
@@ -79,6 +70,10 @@ class RandomPatchSampler(QuerySampler):
     SamplerError
         If nothing can be drawn, no window meets ``within`` or ``min_valid``, one of these is asked for in the order of
         storage, or rows of different resolution would share a batch.
+
+    Examples
+    --------
+    ``RandomPatchSampler(ds, size=256, length=10_000, within=polygon, crs="EPSG:4326")``
     """
 
     def __init__(
@@ -101,78 +96,46 @@ class RandomPatchSampler(QuerySampler):
         rank: int | None = None,
         world: int | None = None,
     ) -> None:
-        super().__init__(seed=seed, uneven="pad", rank=rank, world=world)
-        if length < 1:
-            raise SamplerError(f"length {length} must be at least 1")
-        if order not in ("random", "storage"):
-            raise SamplerError(f"order={order!r} must be 'random' or 'storage'")
-        catalog = catalog_of(data)
-        step = int(getattr(data, "step", 1))
-        self._sizes, self.size = sizes_of(catalog, size, step, mixed)
-        self.length = length
-        self._step = step
-        rooms, smaller = rooms_of(catalog, self._sizes, step, small)
-        self.small_rows = int(smaller.sum())
-        self._across = rooms[:, 1]
+        super().__init__(data, size=size, length=length, seed=seed, small=small, mixed=mixed, rank=rank, world=world)
+        one_of("order", order, "random", "storage")
+        catalog, rooms = catalog_of(data), self._rooms
         self._ends = np.cumsum(rooms.prod(axis=1))
-        self._digest = catalog_digest(catalog)
         self._storage: StorageOrder | None = None
         self._chosen: Admissible | None = None
-        self._options = f" storage {buffer}" if order == "storage" else ""
         rules = rules_of(catalog, within, crs, min_within, counts, min_valid)
-        if (rules or weights is not None) and order == "storage":
-            raise SamplerError(
-                "weights=, within= and counts= need order='random'; in storage order all windows are alike"
-            )
         if order == "storage":
+            if rules or weights is not None:
+                raise SamplerError(
+                    "weights=, within= and counts= need order='random'; in storage order all windows are alike"
+                )
             self._storage = StorageOrder(
-                rooms, step=step, length=length, buffer=buffer, seed=seed, name=lambda row: catalog.key[row]
+                rooms, step=self._step, length=length, buffer=buffer, seed=seed, name=lambda row: catalog.key[row]
             )
-        if rules or weights is not None:
+        elif rules or weights is not None:
             chances = None if weights is None else row_weights(catalog, weights)
-            self._chosen = Admissible(rooms, self._sizes, catalog.shape, step, rules, chances)
-            self._options = f" {self._chosen.plan}"
-
-    @property
-    def total(self) -> int:
-        """Draws per epoch over all ranks."""
-        return self.length
+            self._chosen = Admissible(rooms, self._sizes, catalog.shape, self._step, rules, chances)
 
     @property
     def windows(self) -> int:
         """How many different windows there are; with ``within`` or ``counts`` at most so many."""
-        if self._chosen is not None:
-            return self._chosen.windows
-        return int(self._ends[-1])
+        return int(self._ends[-1]) if self._chosen is None else self._chosen.windows
 
     @cached_property
     def plan(self) -> str:
         """Text that is equal for two samplers exactly when they yield the same samples."""
-        return f"{self._digest} {sizes_text(self.size, self._sizes)} {self._step} {self.length} {self.windows}{self._options}"
-
-    def _extend(self, indexes: NDArray[np.int64], beyond: NDArray[np.bool_]) -> NDArray[np.int64]:
-        return indexes
-
-    def _repeats(self, beyond: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        return np.zeros_like(beyond)
-
-    def draw(self, indexes: NDArray[np.int64]) -> Iterator[Query]:
-        """Yield the draws with the given numbers."""
-        rows, at = self.places(indexes)
-        yield from queries_of_rows(
-            rows.tolist(), windows_at(at, self.size or self._sizes[rows]), self.epoch, indexes.tolist()
-        )
+        order = self._storage or self._chosen
+        return f"{self._said} {self.windows}{'' if order is None else f' {order.plan}'}"
 
     def places(self, indexes: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return (n,) catalog rows and (n, 2) start rows and columns of draws, without making queries."""
         if self._storage is not None:
             rows, at = self._storage.places(self.epoch, indexes)
-            return rows, at * self._step
-        if self._chosen is not None:
+        elif self._chosen is not None:
             rows, at = self._chosen.places(self.seed, self.epoch, indexes)
-            return rows, at * self._step
-        pick = (uniform64(self.seed, self.epoch, indexes) % np.uint64(self._ends[-1])).astype(np.int64)
-        rows = np.searchsorted(self._ends, pick, side="right")
-        within = pick - np.where(rows > 0, self._ends[rows - 1], 0)
-        across = self._across[rows]
-        return rows, np.stack([within // across, within % across], axis=1) * self._step
+        else:
+            pick = below(self._ends[-1], self._numbers(indexes, 0))
+            rows = np.searchsorted(self._ends, pick, side="right")
+            within = pick - np.where(rows > 0, self._ends[rows - 1], 0)
+            across = self._rooms[rows, 1]
+            at = np.stack([within // across, within % across], axis=1)
+        return rows, at * self._step

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
@@ -10,18 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from geodata.errors import SamplerError
-from geodata.query import Query, queries_of_rows
-from geodata.samplers.base import (
-    QuerySampler,
-    catalog_digest,
-    catalog_of,
-    rooms_of,
-    sizes_of,
-    sizes_text,
-    uniform64,
-    windows_at,
-)
+from geodata.samplers.arguments import whole
+from geodata.samplers.draws import share, uniform64
+from geodata.samplers.windows import WindowSampler
 
 __all__ = ["LowDiscrepancySampler"]
 
@@ -32,8 +22,8 @@ _DIGITS = 30
 """Binary digits of torch's Sobol points."""
 
 
-class LowDiscrepancySampler(QuerySampler):
-    """Draw windows that fill the archive more evenly than independent ones.
+class LowDiscrepancySampler(WindowSampler):
+    """Draw a random window, many of which fill the archive more evenly than independent ones.
 
     Draw i of an epoch is point i of a Sobol sequence in three dimensions, scrambled anew each epoch: row (by its number of
     windows), start row and start column. Each draw alone is uniform over all windows; many together leave fewer
@@ -58,6 +48,10 @@ class LowDiscrepancySampler(QuerySampler):
     SamplerError
         If nothing can be drawn, or rows of different resolution would share a batch.
 
+    Examples
+    --------
+    ``LowDiscrepancySampler(ds, size=256, length=8192)``
+
     References
     ----------
     .. [1] Sobol, 1967; Matousek, On the L2-discrepancy for anchored boxes, 1998 (the scrambling of
@@ -76,22 +70,10 @@ class LowDiscrepancySampler(QuerySampler):
         rank: int | None = None,
         world: int | None = None,
     ) -> None:
-        super().__init__(seed=seed, uneven="pad", rank=rank, world=world)
-        if not 1 <= length <= 2**_DIGITS:
-            raise SamplerError(f"length {length} must be 1 to 2**{_DIGITS}, the points of a sequence")
-        catalog = catalog_of(data)
-        self._step = int(getattr(data, "step", 1))
-        self._sizes, self.size = sizes_of(catalog, size, self._step, mixed)
-        self._rooms, smaller = rooms_of(catalog, self._sizes, self._step, small)
-        self.small_rows, self.length = int(smaller.sum()), length
+        whole("length", length, 1, 2**_DIGITS + 1)
+        super().__init__(data, size=size, length=length, seed=seed, small=small, mixed=mixed, rank=rank, world=world)
         self._ends = np.cumsum(self._rooms.prod(axis=1))
-        self._digest = catalog_digest(catalog)
-        self._engine: tuple[tuple[int, int], Any] | None = None
-
-    @property
-    def total(self) -> int:
-        """Draws per epoch over all ranks."""
-        return self.length
+        self._sequence: tuple[tuple[int, int], NDArray[np.int64], NDArray[np.int64]] | None = None
 
     @property
     def windows(self) -> int:
@@ -101,20 +83,7 @@ class LowDiscrepancySampler(QuerySampler):
     @cached_property
     def plan(self) -> str:
         """Text that is equal for two samplers exactly when they yield the same samples."""
-        return f"{self._digest} {sizes_text(self.size, self._sizes)} {self._step} {self.length} {self.windows}"
-
-    def _extend(self, indexes: NDArray[np.int64], beyond: NDArray[np.bool_]) -> NDArray[np.int64]:
-        return indexes
-
-    def _repeats(self, beyond: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        return np.zeros_like(beyond)
-
-    def draw(self, indexes: NDArray[np.int64]) -> Iterator[Query]:
-        """Yield the draws with the given numbers."""
-        rows, at = self.places(indexes)
-        yield from queries_of_rows(
-            rows.tolist(), windows_at(at, self.size or self._sizes[rows]), self.epoch, indexes.tolist()
-        )
+        return f"{self._said} {self.windows}"
 
     def places(self, indexes: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return (n,) catalog rows and (n, 2) start rows and columns of draws, without making queries."""
@@ -126,20 +95,22 @@ class LowDiscrepancySampler(QuerySampler):
 
     def _points(self, indexes: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return (n, 3) points in [0, 1)."""
-        if not len(indexes):
-            return np.empty((0, 3))
-        low, high = int(indexes.min()), int(indexes.max())
         of = (self.seed, self.epoch)
-        if self._engine is None or self._engine[0] != of:
+        shift, directions = self._scrambled()
+        # Point i is what the binary digits of the Gray code of i switch: any points at once, in any order.
+        gray, points = indexes ^ (indexes >> 1), np.tile(shift, (len(indexes), 1))
+        for digit in range(_DIGITS):
+            points ^= np.where((gray >> digit & 1)[:, None] == 1, directions[:, digit], 0)
+        # Below the digits of a point everything is open: without them, archives of 2**30 windows had some never drawn.
+        rest = [share(uniform64(*of, indexes, _REST + k)) for k in range(3)]
+        return np.asarray((points + np.stack(rest, axis=1)) * 2.0**-_DIGITS)
+
+    def _scrambled(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return (3,) the first point of this epoch and (3, 30) what each digit of a number switches, as whole numbers."""
+        of = (self.seed, self.epoch)
+        if self._sequence is None or self._sequence[0] != of:
             scramble = int(uniform64(*of, np.zeros(1, dtype=np.int64), _SCRAMBLE)[0] >> np.uint64(1))
             make: Any = torch.quasirandom.SobolEngine
-            self._engine = of, make(3, scramble=True, seed=scramble)
-        engine = self._engine[1]
-        if engine.num_generated > low:
-            engine.reset()
-        if engine.num_generated < low:
-            engine.fast_forward(low - engine.num_generated)
-        points = engine.draw(high - low + 1, dtype=torch.float64).numpy()[indexes - low]
-        # Below the digits of a point everything is open: without them, archives of 2**30 windows had some never drawn.
-        rest = [uniform64(*of, indexes, _REST + k) >> np.uint64(11) for k in range(3)]
-        return np.asarray(points + np.stack(rest, axis=1) * 2.0 ** -(53 + _DIGITS))
+            engine = make(3, scramble=True, seed=scramble)
+            self._sequence = of, engine.shift.numpy(), engine.sobolstate.numpy()
+        return self._sequence[1:]

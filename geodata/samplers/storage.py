@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geodata.errors import SamplerError
-from geodata.samplers.base import uniform64
+from geodata.samplers.arguments import MOST, whole
+from geodata.samplers.draws import below, place_in, uniform64
 
 __all__ = ["CELL", "VISIT", "StorageOrder"]
 
@@ -41,6 +42,10 @@ class StorageOrder:
     ------
     SamplerError
         If the buffer holds no visit, or items have fewer windows than a visit has draws.
+
+    Attributes
+    ----------
+    plan : text that is equal for two of them, over the same windows, exactly when they draw the same
     """
 
     def __init__(
@@ -53,7 +58,7 @@ class StorageOrder:
         seed: int,
         name: Callable[[int], str],
     ) -> None:
-        if buffer < VISIT or buffer % VISIT:
+        if whole("buffer", buffer, VISIT, MOST) % VISIT:
             raise SamplerError(f"buffer {buffer} must be a multiple of {VISIT} draws, for example {8 * VISIT}")
         windows = rooms.prod(axis=1)
         few = np.flatnonzero((windows > 0) & (windows < VISIT))
@@ -69,7 +74,9 @@ class StorageOrder:
         self._first = np.concatenate([[0], np.cumsum(self._cells.prod(axis=1))])
         self._ends = np.cumsum(self._sizes(np.arange(self._first[-1])).prod(axis=1))
         self._visits = -(-length // VISIT)
-        self._buffer = buffer
+        # A buffer longer than the epoch is the epoch.
+        self._buffer = min(buffer, self._visits * VISIT)
+        self.plan = f"storage {buffer}"
         self._order: tuple[int, NDArray[np.int64]] | None = None
 
     def places(self, epoch: int, indexes: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -85,8 +92,7 @@ class StorageOrder:
         visit = (blocks[:, None] * (self._buffer // VISIT) + dealt // VISIT)[which, indexes % self._buffer]
         cells = self._visited(epoch, visit % self._visits)
         sizes, (rows, low) = self._sizes(cells), self._where(cells)
-        pick = (self._numbers(epoch, indexes, _START) % sizes.prod(axis=1).astype(np.uint64)).astype(np.int64)
-        return rows, low + np.stack([pick // sizes[:, 1], pick % sizes[:, 1]], axis=1)
+        return rows, low + place_in(sizes, self._numbers(epoch, indexes, _START))
 
     def _numbers(self, epoch: int, indexes: NDArray[np.int64], stream: int) -> NDArray[np.uint64]:
         return uniform64(self._seed, epoch, indexes.ravel(), stream).reshape(indexes.shape)
@@ -97,7 +103,7 @@ class StorageOrder:
             numbers = self._numbers(epoch, np.arange(self._visits), _WHEN)
             self._order = epoch, np.argsort(numbers, kind="stable")
         total = int(self._ends[-1])
-        start = int(self._numbers(epoch, np.zeros(1, dtype=np.int64), _WHERE)[0] % np.uint64(total))
+        start = int(below(total, self._numbers(epoch, np.zeros(1, dtype=np.int64), _WHERE))[0])
         turn = self._order[1][visits]
         # Whole numbers all the way: turn * total may pass 2**63 for very large archives.
         evenly = turn * (total // self._visits) + turn * (total % self._visits) // self._visits

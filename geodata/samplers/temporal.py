@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cached_property
 from itertools import repeat
 from typing import Any
@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from geodata.catalog import Catalog
 from geodata.errors import SamplerError
 from geodata.query import Window, queries_of_rows
-from geodata.samplers.base import catalog_digest, catalog_of, window_sizes, windows_at
-from geodata.samplers.draws import DrawSampler
+from geodata.samplers.arguments import flag, one_of
+from geodata.samplers.draws import DrawSampler, below, place_in
+from geodata.samplers.windows import catalog_digest, catalog_of, step_of, window_sizes, windows_at
 
 __all__ = ["TemporalPairSampler"]
 
@@ -40,8 +41,8 @@ class TemporalPairSampler(DrawSampler):
     """Draw pairs of rows of the same place at two different times, as tuples of two queries.
 
     Places are equally likely, and so are all admissible pairs of a place; which of the two comes first is random. The
-    time of a row is the middle of its interval. Both queries have the same draw numbers, so that transforms treat them
-    alike.
+    time of a row is the middle of its interval; where no row has a time and none is asked for, any two rows of a place are a
+    pair. Both queries have the same draw numbers, so that transforms treat them alike.
 
     Parameters
     ----------
@@ -56,17 +57,20 @@ class TemporalPairSampler(DrawSampler):
         How far apart in time: days, or text such as ``"12h"``, ``"30d"``, ``"2w"``, ``"1y"``; None for any.
     same_season : None or bool
         True: whole years apart, up to 45 days; False: not so. A year has 365.2425 days.
-    where : callable (catalog) -> (N,) bool, or None
-        Rows that may be drawn, for example those with few clouds.
-    single : {"skip", "duplicate", "crops"}
+    seed : int
+    single : {"drop", "duplicate", "crops"}
         Places without an admissible pair (`single_places` of them): never drawn; a row of theirs twice, in the same
         window; or in two random windows.
-    seed, rank, world : as in `QuerySampler`
+    rank, world : as in `QuerySampler`
 
     Raises
     ------
     SamplerError
         If rows have no time, grids of a place differ, or there is nothing to draw.
+
+    Examples
+    --------
+    ``TemporalPairSampler(ds, size=128, length=10_000, gap=("30d", "1y"))``
 
     References
     ----------
@@ -82,36 +86,29 @@ class TemporalPairSampler(DrawSampler):
         by: str = "location",
         gap: Any = None,
         same_season: bool | None = None,
-        where: Callable[[Catalog], Any] | None = None,
-        single: str = "skip",
         seed: int = 0,
+        single: str = "drop",
         rank: int | None = None,
         world: int | None = None,
     ) -> None:
         super().__init__(length=length, seed=seed, rank=rank, world=world)
-        if single not in ("skip", "duplicate", "crops"):
-            raise SamplerError(f"single={single!r} must be 'skip', 'duplicate' or 'crops'")
+        self.single = one_of("single", single, "drop", "duplicate", "crops")
         if single == "crops" and size is None:
             raise SamplerError("single='crops' takes two windows of one row and needs a size; or use 'duplicate'")
-        catalog = catalog_of(data)
-        self.single = single
-        self._step = int(getattr(data, "step", 1))
-        rows = _usable(catalog, where)
-        place = _places(catalog, rows, by, one_grid=size is not None)
-        moment = _moments(catalog, rows)
-        order = np.lexsort((rows, moment, place))
-        self._rows, self._time = rows[order], moment[order]
+        catalog, self._step = catalog_of(data), step_of(data)
+        if same_season is not None:
+            same_season = flag("same_season", same_season)
+        place = _places(catalog, by, one_grid=size is not None)
+        moment = _moments(catalog, needed=gap is not None or same_season is not None)
+        order = np.lexsort((moment, place))
+        self._rows, self._time = order, moment[order]
         self._first = np.flatnonzero(np.diff(place[order], prepend=-1))
         self._last = np.append(self._first[1:], len(order))
         self._apart = _allowed(_gap(gap), same_season, float(np.ptp(moment)))
         self._count_pairs(gap)
-        self.size = (
-            None
-            if size is None
-            else window_sizes(catalog if where is None else catalog.take(rows), size, self._step)[1]
-        )
+        self.size = None if size is None else window_sizes(catalog, size, self._step)[1]
         self._room = None if self.size is None else np.maximum((catalog.shape - self.size) // self._step + 1, 1)
-        small = np.zeros(0, bool) if self.size is None else (catalog.shape[self._rows] < self.size).any(axis=1)
+        small = np.zeros(0, bool) if self.size is None else (catalog.shape < self.size).any(axis=1)
         self.small_rows = int(small.sum())
         self._digest = catalog_digest(catalog)
 
@@ -124,10 +121,10 @@ class TemporalPairSampler(DrawSampler):
         self._ends = np.concatenate([[0], np.cumsum(later)])
         self._pairs = self._ends[self._last] - self._ends[self._first]
         self.single_places = int((self._pairs == 0).sum())
-        self._drawn = np.flatnonzero(self._pairs) if self.single == "skip" else np.arange(len(self._pairs))
+        self._drawn = np.flatnonzero(self._pairs) if self.single == "drop" else np.arange(len(self._pairs))
         if not len(self._drawn):
             raise SamplerError(
-                f"none of {self.single_places} places has two usable dates with gap={gap!r} and this season; "
+                f"none of {self.single_places} places has two dates with gap={gap!r} and this season; "
                 "widen them, group by another column, or use single='duplicate'"
             )
 
@@ -177,17 +174,17 @@ class TemporalPairSampler(DrawSampler):
 
     def _drawn_rows(self, indexes: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
         """Return the catalog rows of both views, and where they are one row for want of a pair."""
-        place = self._drawn[self._below(np.full(len(indexes), len(self._drawn)), indexes, _PLACE)]
+        place = self._drawn[below(len(self._drawn), self._numbers(indexes, _PLACE))]
         alone = self._pairs[place] == 0
         first, last = self._first[place], self._last[place]
-        pick = self._below(np.where(alone, last - first, self._pairs[place]), indexes, _PAIR)
+        pick = below(np.where(alone, last - first, self._pairs[place]), self._numbers(indexes, _PAIR))
         one = np.where(alone, first + pick, np.searchsorted(self._ends, self._ends[first] + pick, side="right") - 1)
         other, left = one.copy(), self._ends[first] + pick - self._ends[one]
         for low, high in self._ranges(one):
             here = ~alone & (left >= 0) & (left < high - low)
             other[here] = (low + left)[here]
             left = left - (high - low)
-        swap = self._below(np.full(len(indexes), 2), indexes, _ORDER) == 1
+        swap = below(2, self._numbers(indexes, _ORDER)) == 1
         one, other = np.where(swap, other, one), np.where(swap, one, other)
         return self._rows[one], self._rows[other], alone
 
@@ -195,9 +192,7 @@ class TemporalPairSampler(DrawSampler):
         """Return (n, 2) start rows and columns, every window of a row equally likely."""
         if self._room is None:
             return np.zeros((len(rows), 2), dtype=np.int64)
-        room = self._room[rows]
-        pick = self._below(room.prod(axis=1), indexes, stream)
-        return np.stack([pick // room[:, 1], pick % room[:, 1]], axis=1) * self._step
+        return place_in(self._room[rows], self._numbers(indexes, stream)) * self._step
 
     def _shown(self, at: NDArray[np.int64]) -> Iterator[Window | None]:
         return repeat(None, len(at)) if self.size is None else windows_at(at, self.size)
@@ -232,60 +227,55 @@ def _bisect(
     return low
 
 
-def _usable(catalog: Catalog, where: Callable[[Catalog], Any] | None) -> NDArray[np.int64]:
-    if where is None:
-        return np.arange(len(catalog))
-    usable = np.asarray(where(catalog))
-    if usable.shape != (len(catalog),) or usable.dtype != bool:
-        raise SamplerError(
-            f"where= gave {usable.dtype} of shape {usable.shape}; it must give one bool for each of {len(catalog)} rows"
-        )
-    if not usable.any():
-        raise SamplerError(f"where= leaves none of {len(catalog)} rows")
-    return np.flatnonzero(usable)
-
-
-def _moments(catalog: Catalog, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return (n,) the middle of each row's interval, seconds since 1970 UTC."""
-    start, end = catalog.time[rows].T
+def _moments(catalog: Catalog, *, needed: bool) -> NDArray[np.float64]:
+    """Return (N,) the middle of each row's interval, seconds since 1970 UTC; numbers in turn where no row has a time."""
+    start, end = catalog.time.T
     unknown = np.flatnonzero(~(np.isfinite(start) & np.isfinite(end)))
+    if len(unknown) == len(catalog) and not needed:
+        return np.arange(len(catalog), dtype=np.float64)
     if len(unknown):
         raise SamplerError(
-            f"{len(unknown)} of {len(rows)} rows have no time, first {catalog.key[rows[unknown[0]]]!r}; "
-            "pairs of dates need one in every row (where= leaves rows out)"
+            f"{len(unknown)} of {len(catalog)} rows have no time, first {catalog.key[unknown[0]]!r}; pairs of dates need one "
+            "in every row: leave such rows out with dataset.where"
         )
     middle: NDArray[np.float64] = start + (end - start) / 2
     return middle
 
 
-def _places(catalog: Catalog, rows: NDArray[np.int64], by: str, *, one_grid: bool) -> NDArray[np.int64]:
-    """Return (n,) the number of each row's place."""
+def _places(catalog: Catalog, by: str, *, one_grid: bool) -> NDArray[np.int64]:
+    """Return (N,) the number of each row's place."""
+    if not isinstance(by, str):
+        raise SamplerError(f"by={by!r} must be 'location' or the name of a column")
     if by == "location":
-        return _grids(catalog, rows)
-    values = catalog.column(by)[rows].tolist()
+        return _grids(catalog)
+    values = catalog.column(by).tolist()
     known: dict[Any, int] = {}
-    places = np.array([known.setdefault(v, len(known)) for v in values], dtype=np.int64)
-    if None in known:
-        raise SamplerError(f"column {by!r} is null in {values.count(None)} rows; pairs need to know the place of each")
+    try:
+        places = np.array([known.setdefault(v, len(known)) for v in values], dtype=np.int64)
+    except TypeError:
+        raise SamplerError(f"column {by!r} holds lists, not single values; a place needs a name or number") from None
+    unknown = sum(v is None or v != v for v in values)
+    if unknown:
+        raise SamplerError(f"column {by!r} is null in {unknown} rows; pairs need to know the place of each")
     if one_grid:
-        grids = _grids(catalog, rows)
+        grids = _grids(catalog)
         _, first = np.unique(places, return_index=True)
         other = np.flatnonzero(grids != grids[first][places])
         if len(other):
             raise SamplerError(
-                f"rows with {by} = {values[other[0]]!r} lie on different grids, for example {catalog.key[rows[other[0]]]!r}; "
+                f"rows with {by} = {values[other[0]]!r} lie on different grids, for example {catalog.key[other[0]]!r}; "
                 "one window is not the same place in both: use by='location', or size=None for whole items"
             )
     return places
 
 
-def _grids(catalog: Catalog, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return (n,) the number of each row's grid: equal affine, shape and CRS."""
+def _grids(catalog: Catalog) -> NDArray[np.int64]:
+    """Return (N,) the number of each row's grid: equal affine, shape and CRS."""
     fp = catalog.footprints
-    numbers = np.column_stack([fp.affine[rows], fp.shape[rows], fp.code[rows]])
+    numbers = np.column_stack([fp.affine, fp.shape, fp.code])
     order = np.lexsort(numbers.T)
     new = (np.diff(numbers[order], axis=0) != 0).any(axis=1)
-    grids = np.empty(len(rows), dtype=np.int64)
+    grids = np.empty(len(catalog), dtype=np.int64)
     grids[order] = np.concatenate([[0], np.cumsum(new)])
     return grids
 

@@ -65,7 +65,7 @@ def test_classes_are_drawn_as_wanted(beta):
     # The same as a weight of n ** -beta for every pixel.
     per_pixel = np.array([n**-beta * n if n else 0 for n in pixels.tolist()])
     np.testing.assert_allclose(s.targets, per_pixel / per_pixel.sum())
-    *_, drawn = s.places(np.arange(20_000))
+    drawn = s.classes_of(np.arange(20_000))
     counts = np.bincount(drawn, minlength=4)
     assert counts[3] == 0 and chisquare(counts[:3], s.targets[:3] * 20_000).pvalue > 1e-4
 
@@ -73,7 +73,7 @@ def test_classes_are_drawn_as_wanted(beta):
 @pytest.mark.parametrize(("cell", "beta"), [(1, 1.0), (1, 0.3), (5, 1.0)])
 def test_the_expected_mix_is_that_of_the_draws(cell, beta):
     s = sampler(cell, beta=beta)
-    rows, at, _ = s.places(np.arange(20_000))
+    rows, at = s.places(np.arange(20_000))
     found = mix(rows, at, (16, 16), masks())
     assert s.expected.sum() == pytest.approx(1) and np.abs(s.expected - found).max() < 0.006
     natural = sampler(cell, beta=0.0).expected
@@ -107,7 +107,7 @@ def test_the_expected_mix_by_enumeration():
 def test_a_window_holds_the_pixel_it_was_drawn_for():
     s = sampler(1, size=(12, 20), length=4000)
     labels = masks()
-    rows, at, drawn = s.places(np.arange(4000))
+    (rows, at), drawn = s.places(np.arange(4000)), s.classes_of(np.arange(4000))
     for row, (r, c), k in zip(rows.tolist(), at.tolist(), drawn.tolist(), strict=True):
         height, width = SHAPES[row]
         assert 0 <= r <= max(height - 12, 0) and 0 <= c <= max(width - 20, 0)
@@ -120,7 +120,7 @@ def test_the_place_in_the_window_is_uniform():
     mask = np.zeros((41, 41), int)
     mask[20, 20] = 1
     s = BalancedPatchSampler(catalog, size=8, length=9, counts=counted(catalog, [mask], 1))
-    _, at, drawn = s.places(np.arange(20_000))
+    (_, at), drawn = s.places(np.arange(20_000)), s.classes_of(np.arange(20_000))
     near = at[drawn == 1] - 13
     assert (
         abs(len(near) - 10_000) < 400
@@ -133,7 +133,7 @@ def test_any_pixel_of_a_larger_cell_is_as_likely_and_edges_are_kept():
     mask = np.zeros((40, 40), int)
     mask[33, 2] = 1
     s = BalancedPatchSampler(catalog, size=1, length=9, counts=counted(catalog, [mask], 16))
-    _, at, drawn = s.places(np.arange(20_000))
+    (_, at), drawn = s.places(np.arange(20_000)), s.classes_of(np.arange(20_000))
     here = at[drawn == 1]
     # The last cell down is 8 pixels high: rows 32 to 39, columns 0 to 15.
     assert here.min(axis=0).tolist() == [32, 0] and here.max(axis=0).tolist() == [39, 15]
@@ -146,7 +146,7 @@ def test_starts_keep_to_the_native_lattice():
 
     labels = masks(2, [(60, 45)])
     s = BalancedPatchSampler(Native, size=12, length=3000, counts=counted(Native.catalog, labels, 1))
-    _, at, drawn = s.places(np.arange(3000))
+    (_, at), drawn = s.places(np.arange(3000)), s.classes_of(np.arange(3000))
     assert not (at % 3).any() and at.min() == 0 and at.max(axis=0).tolist() == [48, 33]
     assert all(
         (labels[0][r : r + 12, c : c + 12] == k).any() for (r, c), k in zip(at.tolist(), drawn.tolist(), strict=True)
@@ -192,7 +192,7 @@ def test_rows_by_label(column, beta):
     assert s.classes == ("a", "b", "c") and s.absent == ()
     np.testing.assert_allclose(s.targets, q)
     chance = np.array([sum(q[k] / n[k] for k, c in enumerate("abc") if c in v) for v in sets])
-    drawn, at, kind = s.places(np.arange(20_000))
+    (drawn, at), kind = s.places(np.arange(20_000)), s.classes_of(np.arange(20_000))
     counts = np.bincount(drawn, minlength=7)
     assert (counts[chance == 0] == 0).all()
     assert chisquare(counts[chance > 0], chance[chance > 0] * 20_000).pvalue > 1e-4
@@ -257,8 +257,8 @@ def test_plans_differ():
     [
         ({}, "one of them"),
         ({"labels": "label", "counts": counted(rows(), masks(), 8)}, "one of them"),
-        ({"labels": "label", "beta": 1.2}, "beta=1.2 must be between 0"),
-        ({"labels": "label", "length": 0}, "length 0 must be at least 1"),
+        ({"labels": "label", "beta": 1.2}, "beta=1.2 must be a number of at least 0 and at most 1"),
+        ({"labels": "label", "length": 0}, "length=0 must be a whole number of at least 1"),
         ({"labels": "none"}, "none of 0 classes occurs in 3 rows"),
         ({"counts": counted(rows(SHAPES[:2]), masks()[:2], 8)}, "these counts are of other rows"),
         ({"counts": counted(rows(), [np.full(s, -1) for s in SHAPES], 8)}, "none of 4 classes occurs in 3 rows"),

@@ -340,7 +340,7 @@ def test_rows_of_several_catalogs_are_told_apart_by_source():
             "made of a sampler of queries from geodata.samplers, got list",
         ),
         (lambda: GroupedBatchSampler(GroupedBatchSampler(windows(), 2, by="size"), 2, by="size"), "got GroupedBatch"),
-        (lambda: GroupedBatchSampler(windows(), 0, by="size"), "batch_size 0 must be at least 1"),
+        (lambda: GroupedBatchSampler(windows(), 0, by="size"), "batch_size=0 must be a whole number"),
         (lambda: GroupedBatchSampler(windows(), 2, by="crs"), "by='crs' needs data="),
         (
             lambda: GroupedBatchSampler(windows(), 2, by="mood", data=CATALOG),

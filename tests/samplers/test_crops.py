@@ -133,10 +133,10 @@ def test_states_of_other_crops_are_refused():
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"global_size": 41}, r"view of \(41, 41\) pixels does not fit into its parent of \(40, 40\)"),
+        ({"global_size": 41}, r"view of 41 x 41 pixels does not fit into its parent of 40 x 40"),
         ({"local_size": (8, 41)}, "does not fit"),
         ({"n_global": 0, "n_local": 0}, "at least one view"),
-        ({"n_global": -1}, "at least one view"),
+        ({"n_global": -1}, "n_global=-1 must be a whole number of at least 0"),
     ],
 )
 def test_crops_that_cannot_be(options, said):
@@ -246,10 +246,10 @@ def test_native_resolutions():
     [
         ({"size": 5, "scales": (1, 2)}, "cannot have one centre on whole pixels; use an even size"),
         ({"size": (4, 3), "scales": (1, 4)}, "cannot have one centre"),
-        ({"scales": ()}, "different whole numbers"),
-        ({"scales": (1, 1)}, "different whole numbers"),
-        ({"scales": (0, 1)}, "different whole numbers"),
-        ({"scales": (1.5,)}, "different whole numbers"),
+        ({"scales": ()}, "one or more, and all different"),
+        ({"scales": (1, 1)}, "all different"),
+        ({"scales": (0, 1)}, "a scale=0 must be a whole number"),
+        ({"scales": (1.5,)}, "a scale=1.5 must be"),
         ({"scales": (1, 64)}, "smaller than"),
     ],
 )
@@ -271,3 +271,28 @@ def test_laws_of_scales(small):
             MultiScaleSampler(
                 rows((100, 90), (64, 64)), **{"size": 8, "length": 37, "seed": 2} | other
             ).load_state_dict(make().state_dict())
+
+
+def test_pixels_without_a_place_have_no_scales():
+    photos = catalog_of((north_up(), (64, 64), None))
+    with pytest.raises(SamplerError, match="rows without a CRS have no ground sample distance"):
+        MultiScaleSampler(photos, size=8, scales=(1, 2), length=5)
+    assert len(list(MultiScaleSampler(photos, size=8, scales=(1,), length=5))) == 5
+
+
+def test_crops_of_one_ground_size_in_rows_of_two_resolutions():
+    rows = catalog_of((north_up(res=10), (64, 64), "EPSG:32633"), (north_up(res=20), (64, 64), "EPSG:32633"))
+    size = {"parent": "640m", "global_size": "320m", "local_size": 4, "n_local": 1}
+    with pytest.raises(SamplerError, match="cannot share a batch"):
+        MultiCropSampler(rows, length=40, **size)
+    sampler = MultiCropSampler(rows, length=40, mixed=True, **size)
+    assert sampler.size is None and sampler.views == (None, None, (4, 4))
+    seen = {views[0].row: [q.window[2:] for q in views] for views in sampler}
+    assert seen == {0: [(32, 32), (32, 32), (4, 4)], 1: [(16, 16), (16, 16), (4, 4)]}
+    parents = dict(zip(range(2), (64, 32), strict=True))
+    for views in sampler:
+        low = np.min([q.window[:2] for q in views], axis=0)
+        high = np.max([np.add(q.window[:2], q.window[2:]) for q in views], axis=0)
+        assert (low >= 0).all() and (high - low <= parents[views[0].row]).all()
+    with pytest.raises(SamplerError, match="view of 20 x 20 pixels does not fit into its parent of 16 x 16"):
+        MultiCropSampler(rows, length=40, mixed=True, parent="320m", global_size=20, local_size=4)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from makers import catalog_of, north_up
 from scipy.stats import chisquare, qmc
 
 from geodata.errors import SamplerError
+from geodata.samplers.draws import uniform64
 from geodata.samplers.random import RandomPatchSampler
 from geodata.samplers.sobol import LowDiscrepancySampler
 
@@ -104,7 +106,7 @@ def test_native_lattices_small_rows_and_mixed_sizes():
 
 def test_what_is_refused_and_which_plans_differ():
     for options, said in (
-        ({"length": 0}, r"length 0 must be 1 to 2\*\*30"),
+        ({"length": 0}, "length=0 must be a whole number of at least 1"),
         ({"size": 500, "small": "raise"}, r"2 of 2 rows are smaller than \(500, 500\)"),
         ({"size": 500, "small": "drop"}, "leaves them out"),
         ({"small": "skip"}, "small='skip'"),
@@ -122,3 +124,19 @@ def test_these_windows_never_change():
 
 
 PINNED = [(0, 45, 270, 32, 32), (0, 163, 111, 32, 32), (0, 92, 281, 32, 32), (1, 153, 24, 32, 32)]
+
+
+def test_any_points_of_the_sequence_at_once():
+    s = sampler(length=5000, seed=3)
+    s.set_epoch(2)
+    shift, _ = s._scrambled()
+    seed = int(uniform64(3, 2, np.zeros(1, dtype=np.int64), 40)[0] >> np.uint64(1))
+    engine = torch.quasirandom.SobolEngine(3, scramble=True, seed=seed)
+    np.testing.assert_array_equal(shift, engine.shift.numpy())
+    wanted = np.floor(engine.draw(5000, dtype=torch.float64).numpy() * 2**30)
+    found = np.floor(s._points(np.arange(5000)) * 2**30)
+    # torch rounds its first point, the shift itself, to single precision.
+    np.testing.assert_array_equal(found[1:], wanted[1:])
+    np.testing.assert_array_equal(found[0], shift)
+    some = np.array([4000, 7, 2])
+    np.testing.assert_array_equal(s._points(some), s._points(np.arange(5000))[some])

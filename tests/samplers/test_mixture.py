@@ -162,12 +162,12 @@ def test_plans_tell_mixtures_apart():
         (lambda: MixedSampler({"a": [1, 2]}), "'a' is a list; a mixture is made of samplers of one dataset each"),
         (lambda: MixedSampler([MixedSampler([items(1)])]), "'0' is a MixedSampler"),
         (lambda: MixedSampler([GroupedBatchSampler(patches(3), 2, by="size")]), "'0' is a GroupedBatchSampler"),
-        (lambda: MixedSampler([items(1), items(2)], weights=[1]), "1 weights for 2 samplers"),
+        (lambda: MixedSampler([items(1), items(2)], weights=[1]), r"weights=\[1\] for 2 samplers"),
         (lambda: MixedSampler({"a": items(1)}, weights={"b": 1}), r"weights are for \['b'\], samplers are \['a'\]"),
-        (lambda: MixedSampler([items(1), items(2)], weights=[1, 0]), "must be finite and above 0"),
-        (lambda: MixedSampler([items(1)], weights=[float("nan")]), "must be finite"),
+        (lambda: MixedSampler([items(1), items(2)], weights=[1, 0]), "weight of '1'=0 must be a number above 0"),
+        (lambda: MixedSampler([items(1)], weights=[float("nan")]), "must be a number above 0"),
         (lambda: MixedSampler({"a": items(1), "b": items(9)}, weights=[1, 99], length=10), "'a' gets none of 10 draws"),
-        (lambda: MixedSampler([items(1)], length=0), "length 0 must be at least 1"),
+        (lambda: MixedSampler([items(1)], length=0), "length=0 must be a whole number of at least 1"),
         (
             lambda: MixedSampler([HardExampleSampler(catalog_of((north_up(), (9, 9), "EPSG:32633")), length=3)]),
             "follows losses",
@@ -308,3 +308,9 @@ def test_sources_that_are_not_there(parts):
 
 def test_it_says_what_it_is_made_of(parts):
     assert repr(Mixture(parts)).startswith("Mixture(one: RasterDataset(Catalog(3 items")
+
+
+@pytest.mark.parametrize("datasets", [None, 3, object()])
+def test_a_mixture_of_nothing_like_datasets_is_refused(datasets):
+    with pytest.raises(QueryError, match="a mixture is made of several datasets"):
+        Mixture(datasets)

@@ -196,12 +196,12 @@ def test_a_state_of_another_plan_is_refused():
         (np.ones((3, 3)), {}, "float64 of shape"),
         (np.ones((3, 3), bool), {}, "bool of shape"),
         (np.ones(9, int), {}, r"shape \(9,\)"),
-        (toy(), {"per_class": 0}, "per_class 0"),
-        (toy(), {"row": -1}, "none below 0"),
+        (toy(), {"per_class": 0}, "per_class=0"),
+        (toy(), {"row": -1}, "row=-1 must be"),
         (toy(), {"train": 0}, "per_class=0 must be a whole number"),
         (toy(), {"train": 1.0}, "per_class=1.0 must be"),
         (toy(), {"train": True}, "per_class=True must be"),
-        ({}, {}, "there must be one"),
+        ({}, {}, "holds no scene"),
     ],
 )
 def test_what_cannot_be_is_refused(labels, options, said):

@@ -224,14 +224,19 @@ def test_two_thousand_sparse_items_cost_nothing():
 @pytest.mark.parametrize(
     ("shapes", "options", "error", "said"),
     [
-        ([(64, 64)], {"size": 32, "length": 0}, SamplerError, "length 0 must be at least 1"),
+        ([(64, 64)], {"size": 32, "length": 0}, SamplerError, "length=0 must be a whole number of at least 1"),
         (
             [(64, 64)],
             {"size": 32, "length": 5, "small": "skip"},
             SamplerError,
             "small='skip' must be 'pad', 'drop' or 'raise'",
         ),
-        ([(64, 64)], {"size": 32, "length": 5, "seed": -1}, SamplerError, "seed -1 must be 0 or above"),
+        (
+            [(64, 64)],
+            {"size": 32, "length": 5, "seed": -1},
+            SamplerError,
+            "seed=-1 must be a whole number of at least 0",
+        ),
         ([(64, 64)], {"size": 32, "length": 5, "seed": 2**64}, SamplerError, "seed"),
         ([(64, 64)], {"size": 0, "length": 5}, GridError, "size 0 gives 0 pixels; it must be at least 1"),
         ([(64, 64)], {"size": -3, "length": 5}, GridError, "must be at least 1"),
@@ -269,5 +274,5 @@ def test_rows_without_pixels_are_not_sampled():
 
 @pytest.mark.parametrize("epoch", [-1, -5])
 def test_epochs_count_from_0(epoch):
-    with pytest.raises(SamplerError, match=f"epoch {epoch} must be 0 or above"):
+    with pytest.raises(SamplerError, match=f"epoch={epoch} must be a whole number of at least 0"):
         RandomPatchSampler(rows((64, 64)), size=4, length=5).set_epoch(epoch)

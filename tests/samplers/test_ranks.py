@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from collections import Counter
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from makers import catalog_of, north_up
 from geodata.errors import SamplerError
 from geodata.query import Query
 from geodata.samplers import GridPatchSampler, ItemSampler, RandomPatchSampler
+from geodata.samplers.draws import uniform64
 
 UTM = "EPSG:32633"
 
@@ -156,7 +158,7 @@ def test_a_state_of_another_plan_is_refused(kind):
 
 @pytest.mark.parametrize(
     ("rank", "world", "said"),
-    [(2, 2, "rank 2 of 2 does not exist"), (-1, 2, "rank -1"), (0, None, "both rank and world"), (None, 2, "both")],
+    [(2, 2, "rank 2 of 2 does not exist"), (-1, 2, "rank=-1"), (0, None, "both rank and world"), (None, 2, "both")],
 )
 def test_ranks_that_do_not_exist(rank, world, said):
     with pytest.raises(SamplerError, match=said):
@@ -183,3 +185,63 @@ def test_ranks_from_torch_distributed(tmp_path):
         assert (items(4).rank, items(4).world) == (0, 1)
     finally:
         dist.destroy_process_group()
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_a_run_that_stopped_after_its_last_sample_stays_there(kind):
+    stopped = MAKERS[kind](9)
+    assert len(list(stopped)) == 9
+    rest = MAKERS[kind](9)
+    rest.load_state_dict(stopped.state_dict())
+    assert len(rest) == 0 and not list(rest)
+    assert rest.state_dict()["consumed"] == 9
+    assert len(list(rest)) == 9, "the next iteration is a whole one"
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_an_epoch_that_is_set_within_an_iteration_ends_it(kind):
+    sampler = MAKERS[kind](9)
+    stream = iter(sampler)
+    next(stream)
+    sampler.set_epoch(1)
+    assert sampler.state_dict()["consumed"] == 0
+    with pytest.raises(SamplerError, match="epoch 1 was set while epoch 0 was iterated"):
+        next(stream)
+    assert sampler.state_dict()["consumed"] == 0 and len(list(sampler)) == 9
+
+
+def test_of_two_iterations_the_younger_one_counts():
+    sampler = patches(9)
+    old, young = iter(sampler), iter(sampler)
+    drawn = [next(old), next(old), next(young), next(old)]
+    assert drawn[0] == drawn[2] and sampler.state_dict()["consumed"] == 1
+
+
+@pytest.mark.parametrize(
+    "state", [None, {}, [], "x", {"seed": 7, "epoch": 0}, {"consumed": None}, {"consumed": -4}, {"epoch": "x"}]
+)
+def test_what_is_no_state_is_refused(state):
+    sampler = patches(9)
+    held = sampler.state_dict() | state if isinstance(state, dict) and len(state) == 1 else state
+    with pytest.raises(SamplerError, match=r"no state of a sampler|must be a whole number"):
+        sampler.load_state_dict(held)
+
+
+def test_the_length_of_an_endless_epoch_costs_nothing():
+    sampler = patches(2**60, rank=1, world=2)
+    assert len(sampler) == 2**59
+    assert next(iter(sampler)).index == 1
+
+
+def test_numbers_far_apart_are_those_of_the_sequence():
+    some = np.array([5, 900_000, 3, 5000, 899_999, 5])
+    for stream in (0, 7):
+        np.testing.assert_array_equal(uniform64(1, 2, some, stream), uniform64(1, 2, np.arange(900_001), stream)[some])
+
+
+@pytest.mark.parametrize("variables", [{"WORLD_SIZE": "two", "RANK": "0"}, {"WORLD_SIZE": "2", "RANK": "first"}])
+def test_ranks_in_the_environment_are_numbers(monkeypatch, variables):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SamplerError, match="in the environment must be whole numbers"):
+        len(patches(9))

@@ -15,9 +15,9 @@ from scipy.stats import chisquare
 
 from geodata.counts import PixelCounts
 from geodata.errors import SamplerError
-from geodata.samplers.cells import Cells
+from geodata.samplers.conditions.cells import Cells
+from geodata.samplers.conditions.region import Region
 from geodata.samplers.random import RandomPatchSampler
-from geodata.samplers.region import Region
 
 UTM = "EPSG:32633"
 
@@ -331,7 +331,7 @@ def test_sizes_that_differ_between_rows():
         ({"within": REGION}, "within= needs crs="),
         ({"crs": UTM}, "give within= too"),
         ({"min_within": 0.5}, "give within= too"),
-        ({"within": REGION, "crs": UTM, "min_within": 0}, "min_within=0 must be above 0 and at most 1"),
+        ({"within": REGION, "crs": UTM, "min_within": 0}, "min_within=0 must be a number above 0 and at most 1"),
         ({"within": shapely.Point(0, 0), "crs": UTM}, "takes polygons with an area, got a Point"),
         ({"within": shapely.Polygon(), "crs": UTM}, "takes polygons with an area"),
         ({"within": shapely.Polygon([(0, 0), (1, 1), (1, 0), (0, 1)]), "crs": UTM}, "is not valid: Self-intersection"),
@@ -346,7 +346,7 @@ def test_sizes_that_differ_between_rows():
         ({"within": REGION, "crs": "EPSG:32601"}, "look whether the CRS is that of the region"),
         ({"min_valid": 0.5}, "belong together"),
         ({"counts": counted(two_rows(), blobs(1), 8)}, "belong together"),
-        ({"counts": counted(two_rows(), blobs(1), 8), "min_valid": 1.5}, "min_valid=1.5 must be above 0"),
+        ({"counts": counted(two_rows(), blobs(1), 8), "min_valid": 1.5}, "min_valid=1.5 must be a number above 0"),
         (
             {"counts": counted(two_rows().take([0]), blobs(1)[:1], 8), "min_valid": 0.5},
             "these counts are of other rows",
@@ -406,3 +406,12 @@ def test_parts_of_cells_count_what_they_must():
     cells = Cells(np.array([[4, 4]]), np.array([2]), np.array([4, 1, 0, 3]))
     boxes = np.array([[0, 0, 4, 4], [0, 0, 2, 3], [1, 1, 4, 4], [2, 2, 3, 4], [1, 1, 1, 3]])
     assert cells.count(np.zeros(5, np.int64), boxes).tolist() == [8, 4, 4, 1, 0]
+
+
+def test_a_region_in_rows_of_another_crs_is_another_plan():
+    def sampler(crs):
+        catalog = catalog_of(*((north_up(500000 + 400 * i), (40, 40), crs) for i in range(2)))
+        return RandomPatchSampler(catalog, size=4, length=9, within=shapely.box(-180, -90, 180, 90), crs="OGC:CRS84")
+
+    with pytest.raises(SamplerError, match="this state is of another sampler"):
+        sampler("EPSG:32634").load_state_dict(sampler(UTM).state_dict())

@@ -13,6 +13,7 @@ from sampler_laws import check_laws
 from scipy.stats import chisquare
 
 import geodata as gd
+from geodata.counts import count_pixels
 from geodata.datasets import RasterDataset
 from geodata.errors import SamplerError
 from geodata.samplers import RandomPatchSampler
@@ -139,7 +140,19 @@ def test_what_cannot_be_is_refused(dated):
         SamplerError, match=r"RasterDataset has one date per item; make a series of it first: ds.series\(\)"
     ):
         SeriesPatchSampler(dated, size=4, dates=2, length=5)
-    bad = [({"dates": 0}, "dates 0"), ({"how": "last"}, "how='last'"), ({"short": "all"}, "short='all'")]
+    bad = [({"dates": 0}, "dates=0"), ({"how": "last"}, "how='last'"), ({"short": "all"}, "short='all'")]
     for options, said in bad:
         with pytest.raises(SamplerError, match=said):
             SeriesPatchSampler(series(4), **{"size": 4, "dates": 2, "length": 5} | options)
+
+
+def test_options_of_rows_are_for_all_items_also_where_some_are_left_out(tmp_path):
+    for place, days in enumerate((3, 1, 2)):
+        for day in range(1, days + 1):
+            write_tif(tmp_path / f"{place}_2020-01-0{day}.tif", transform=north_up(500000 + 1000 * place, res=10))
+    series = RasterDataset(tmp_path, pattern=r"_(?P<date>\d{4}-\d{2}-\d{2})\.tif$").series()
+    counts = count_pixels(series, cell=1)
+    options = {"weights": [1, 5, 0], "counts": counts, "min_valid": 1.0}
+    sampler = SeriesPatchSampler(series, size=4, dates=2, length=50, short="drop", **options)
+    assert sampler.short_rows == 1 and {q.row for q in sampler} == {0}
+    assert sampler.windows == 25

@@ -28,27 +28,40 @@ def starts(shapes, size):
     return np.array(shapes) - size + 1
 
 
-@pytest.mark.parametrize("draw", [0, 100])
-def test_each_draw_is_uniform_over_all_windows(draw):
-    # One draw of each of many epochs: draws of one epoch are neighbours on purpose, epochs are independent.
+EPOCHS = 3000
+
+
+@pytest.fixture(scope="module")
+def two_draws():
+    """Rows (EPOCHS, 2) and start positions (EPOCHS, 2, 2) of the first draw of many epochs, and of one within a visit.
+
+    Draws of one epoch are neighbours on purpose, epochs are independent.
+    """
     s = sampler(length=512)
-    found_rows, found = [], []
-    for epoch in range(6000):
+    found = []
+    for epoch in range(EPOCHS):
         s.set_epoch(epoch)
-        row, at = s.places(np.array([draw]))
-        found_rows.append(row[0])
-        found.append(at[0])
-    found_rows, found = np.array(found_rows), np.array(found)
+        found.append(s.places(np.array([0, 100])))
+    return tuple(map(np.stack, zip(*found, strict=True)))
+
+
+@pytest.mark.parametrize("draw", [0, 1])
+def test_each_draw_is_uniform_over_all_windows(two_draws, draw):
+    rows, found = (held[:, draw] for held in two_draws)
     room = starts(SHAPES, 256)
     share = room.prod(axis=1) / room.prod(axis=1).sum()
-    assert chisquare(np.bincount(found_rows, minlength=3), share * 6000).pvalue > 1e-4
+    assert chisquare(np.bincount(rows, minlength=3), share * EPOCHS).pvalue > 1e-4
     for row in (0, 2):
-        here = found[found_rows == row]
+        here = found[rows == row]
         assert (here >= 0).all() and (here < room[row]).all()
         for axis in (0, 1):
-            bins = np.linspace(0, room[row, axis], 21).astype(int)
+            bins = np.linspace(0, room[row, axis], 13).astype(int)
             counts, _ = np.histogram(here[:, axis], bins)
             assert chisquare(counts, np.diff(bins) / room[row, axis] * len(here)).pvalue > 1e-4
+
+
+def test_a_buffer_longer_than_the_epoch_is_the_epoch():
+    assert list(sampler(length=100, buffer=2**40)) == list(sampler(length=100, buffer=128))
 
 
 def cells_of(row, at):
@@ -120,7 +133,7 @@ def test_it_resumes_and_knows_another_plan():
     ("options", "said"),
     [
         ({"buffer": 100}, "multiple of 32"),
-        ({"buffer": 0}, "multiple of 32"),
+        ({"buffer": 0}, "buffer=0 must be a whole number of at least 32"),
         ({"shapes": [(256, 260)]}, "1 of 1 rows have fewer windows than the 32 draws .* with 5"),
         ({"shapes": [(600, 600), (256, 256)]}, "first 'item1' with 1|fewer windows"),
         ({"shapes": [(600, 600), (100, 100)]}, "fewer windows"),
@@ -148,14 +161,15 @@ def test_blocks_are_decoded_once_and_pixels_are_those_of_random_order(tmp_path):
         out.write(pixels)
     ds = RasterDataset(tmp_path, dtype=None)
     decoded = {}
-    for order in ("random", "storage"):
+    for order, draws in (("random", 64), ("storage", 512)):
         blocks.cached.clear()
         before, limit = blocks.cached.decoded, blocks.cached.limit
         blocks.cached.limit = (
             24 << 20
         )  # 8 regions of up to 3 x 3 tiles would be 72 MB of 1 MB tiles; all there is, is 16
-        for start in range(0, 512, 32):
-            queries = list(RandomPatchSampler(ds, size=256, length=512, order=order))[start : start + 32]
+        drawn = list(RandomPatchSampler(ds, size=256, length=512, order=order))
+        for start in range(0, draws, 32):
+            queries = drawn[start : start + 32]
             for q, sample in zip(queries, ds.__getitems__(queries), strict=True):
                 r, c, h, w = q.window
                 np.testing.assert_array_equal(sample["image"].numpy(), pixels[:, r : r + h, c : c + w])

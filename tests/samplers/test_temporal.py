@@ -89,16 +89,6 @@ def test_places_are_equally_likely_and_so_are_pairs_of_a_place_and_orders():
     assert chisquare(counts, np.array(list(share.values())) * 40000).pvalue > 1e-4
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_rows_that_are_not_usable_are_left_out(seed):
-    rows = random_archive(seed)
-    cloud = np.random.default_rng(seed).integers(0, 100, len(rows))
-    catalog = archive(rows, columns={"cloud": cloud})
-    sampler = TemporalPairSampler(catalog, length=3000, where=lambda c: c.column("cloud") < 60)
-    wanted = admissible(rows, usable=cloud < 60)
-    assert {frozenset((a.row, b.row)) for a, b in sampler} == {p for pairs in wanted.values() for p in pairs}
-
-
 LONELY = [(0, 0), (0, 100), (1, 50), (2, 10), (2, 10)]
 
 
@@ -152,7 +142,7 @@ def test_a_place_with_thousands_of_dates_costs_no_square():
     assert all(catalog.affine[a.row, 2] == catalog.affine[b.row, 2] for a, b in pairs)
 
 
-@pytest.mark.parametrize("single", ["skip", "duplicate", "crops"])
+@pytest.mark.parametrize("single", ["drop", "duplicate", "crops"])
 def test_laws(single):
     catalog = archive([*random_archive(3), (90, 5), (91, 5)])
 
@@ -169,7 +159,7 @@ def test_a_state_of_another_plan_is_refused():
     state = TemporalPairSampler(catalog, length=20).state_dict()
     TemporalPairSampler(catalog, length=20).load_state_dict(state)
     others = [{"gap": (1, 500)}, {"same_season": True}, {"single": "duplicate"}, {"size": 8}, {"length": 21}]
-    others += [{"where": lambda c: np.arange(len(c)) > 0}, {"seed": 1}]
+    others += [{"seed": 1}]
     for other in others:
         with pytest.raises(SamplerError, match="another sampler"):
             TemporalPairSampler(catalog, **{"length": 20} | other).load_state_dict(state)
@@ -192,7 +182,7 @@ def test_the_machine_s_time_zone_changes_nothing(monkeypatch):
 
 
 BAD = [
-    ({"length": 0}, "length 0"),
+    ({"length": 0}, "length=0"),
     ({"single": "twice"}, "single='twice' must be"),
     ({"single": "crops"}, "needs a size"),
     ({"gap": (10, 5)}, "ends before it starts"),
@@ -200,9 +190,9 @@ BAD = [
     ({"gap": ("3 months", None)}, "'3 months' is no span of time"),
     ({"gap": (-1, None)}, "-1 is no span"),
     ({"gap": (float("nan"), None)}, "nan is no span"),
-    ({"gap": (9000, None)}, "none of 8 places has two usable dates"),
-    ({"where": lambda c: [1, 2]}, "one bool for each"),
-    ({"where": lambda c: np.zeros(len(c), bool)}, "leaves none"),
+    ({"gap": (9000, None)}, "none of 8 places has two dates"),
+    ({"same_season": "yes"}, "same_season='yes' must be True or False"),
+    ({"by": 3}, "by=3 must be 'location'"),
 ]
 
 
@@ -217,7 +207,17 @@ def test_rows_without_a_time_are_refused_unless_left_out():
     catalog = catalog_of(*[(north_up(), (8, 8), UTM)] * 3, time=times)
     with pytest.raises(SamplerError, match="1 of 3 rows have no time, first 'k2'"):
         TemporalPairSampler(catalog, length=5)
-    assert TemporalPairSampler(catalog, length=5, where=lambda c: np.isfinite(c.time).all(axis=1)).pairs == 1
+    assert TemporalPairSampler(catalog.where(lambda c: np.isfinite(c.time).all(axis=1)), length=5).pairs == 1
+
+
+def test_archives_without_any_time_pair_rows_of_a_place():
+    catalog = catalog_of(*[(north_up(x), (8, 8), UTM) for x in (0, 0, 0, 5000, 9000, 9000)])
+    sampler = TemporalPairSampler(catalog, length=400)
+    assert sampler.pairs == 4 and sampler.single_places == 1
+    assert {tuple(sorted(q.row for q in pair)) for pair in sampler} == {(0, 1), (0, 2), (1, 2), (4, 5)}
+    for asked in ({"gap": ("1d", None)}, {"same_season": True}):
+        with pytest.raises(SamplerError, match="6 of 6 rows have no time"):
+            TemporalPairSampler(catalog, length=5, **asked)
 
 
 def test_batches_of_two_dates(tmp_path):
@@ -231,3 +231,9 @@ def test_batches_of_two_dates(tmp_path):
         apart = first["image"] - second["image"]
         assert apart.shape == (4, 1, 8, 8) and set(apart.flatten(1).abs().unique().tolist()) == {1000.0}
         assert first["grid"] == second["grid"]
+
+
+def test_values_that_are_no_numbers_are_no_place():
+    catalog = archive([(0, 0), (0, 9)], columns={"site": [1.0, float("nan")]})
+    with pytest.raises(SamplerError, match="column 'site' is null in 1 rows"):
+        TemporalPairSampler(catalog, length=5, by="site")

@@ -249,7 +249,7 @@ def test_the_rest_of_an_epoch_is_read_alike_after_a_stop(ds, how, kind, k):
 def test_workers_that_start_anew_read_the_same(ds, kind):
     data = Mixture([ds, ds])
     plain = list(DataLoader(data, collate_fn=gd.collate, **READ["batches"](ds)))
-    options = {"num_workers": 2, "multiprocessing_context": "spawn", "collate_fn": gd.collate}
+    options = {"num_workers": 1, "multiprocessing_context": "spawn", "collate_fn": gd.collate}
     for a, b in zip(kind(data, **options, **READ["batches"](ds)), plain, strict=True):
         same(a, b)
 

@@ -121,3 +121,10 @@ def test_rows_of_several_resolutions_if_asked_for():
     assert {(q.row, *q.window[2:]) for q in ground if q.row} == {(1, 30, 30), (2, 20, 20)}
     assert all(q.window[k] + q.window[k + 2] <= 60 for q in ground for k in (0, 1))
     assert ground.digest != RandomPatchSampler(mixed_rows(), size="590m", length=3000, mixed=True).digest
+
+
+def test_the_largest_weights_there_are():
+    most = float(np.finfo(float).max)
+    s = RandomPatchSampler(rows(), size=8, length=2000, weights=[most, most, 0, most])
+    few = RandomPatchSampler(rows(), size=8, length=2000, weights=[1, 1, 0, 1])
+    np.testing.assert_array_equal(s.places(np.arange(2000))[0], few.places(np.arange(2000))[0])

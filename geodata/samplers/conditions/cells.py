@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,12 +46,13 @@ class Cells:
         # Sums over everything above and left of a corner, a line and a column longer than the cells.
         wide = (self._grid + 1).prod(axis=1)
         self._corner = np.cumsum(wide) - wide
-        self._sums = np.zeros(int(wide.sum()), dtype=np.int64)
+        fits = shape.prod(axis=1).max(initial=0) < 2**31
+        self._sums: NDArray[Any] = np.zeros(int(wide.sum()), dtype=np.int32 if fits else np.int64)
         for down, across in np.unique(self._grid, axis=0).tolist():
             alike = np.flatnonzero((self._grid == (down, across)).all(axis=1))
             cells = count[self._first[alike, None] + np.arange(down * across)].reshape(-1, down, across)
-            sums = np.zeros((len(alike), down + 1, across + 1), dtype=np.int64)
-            sums[:, 1:, 1:] = cells.cumsum(axis=1, dtype=np.int64).cumsum(axis=2)
+            sums = np.zeros((len(alike), down + 1, across + 1), dtype=self._sums.dtype)
+            sums[:, 1:, 1:] = cells.cumsum(axis=1, dtype=self._sums.dtype).cumsum(axis=2, dtype=self._sums.dtype)
             self._sums[self._corner[alike, None] + np.arange((down + 1) * (across + 1))] = sums.reshape(len(alike), -1)
 
     def around(self, rows: NDArray[np.int64], boxes: Boxes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -121,4 +123,4 @@ class Cells:
         )
         side, shape = self._side[rows][:, None], self._shape[rows]
         edges = np.minimum(cells[:, 2:] * side, shape) - np.minimum(np.column_stack([top, left]) * side, shape)
-        return count, edges.prod(axis=1)
+        return count.astype(np.int64), edges.prod(axis=1)

@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from geodata.catalog import Catalog
 from geodata.counts import PixelCounts
+from geodata.crs import crs_text
 from geodata.errors import SamplerError
-from geodata.samplers.base import uniform64
-from geodata.samplers.cells import Boxes, Cells
-from geodata.samplers.region import Region
+from geodata.samplers.arguments import number
+from geodata.samplers.conditions.cells import Boxes, Cells
+from geodata.samplers.conditions.region import Region
+from geodata.samplers.draws import below, place_in, share, uniform64
 
 __all__ = ["Admissible", "Rule", "row_weights", "rules_of"]
 
@@ -57,16 +59,26 @@ def rules_of(
     """
     rules = []
     if within is not None:
-        _check_share("min_within", min_within)
+        number("min_within", min_within, 0, 1, low_open=True)
         region = Region(within, crs)
         what = f"min_within={min_within:g} of its pixels within the region"
-        rules.append(Rule(region.cells(catalog), min_within, False, what, f"within {region.digest} {min_within!r}"))
+        rules.append(
+            Rule(
+                region.cells(catalog),
+                min_within,
+                False,
+                what,
+                f"within {region.digest} {_systems(catalog)} {min_within!r}",
+            )
+        )
     elif crs is not None or min_within != 1:
         raise SamplerError("crs= and min_within= say where within= lies and how much counts; give within= too")
     if (counts is None) != (min_valid is None):
         raise SamplerError("counts= and min_valid= belong together: counts=count_pixels(dataset), min_valid=0.8")
     if counts is not None and min_valid is not None:
-        _check_share("min_valid", min_valid)
+        number("min_valid", min_valid, 0, 1, low_open=True)
+        if not isinstance(counts, PixelCounts):
+            raise SamplerError(f"counts= takes what count_pixels(dataset) returns, got {type(counts).__name__}")
         counts.check(catalog)
         side = np.full(len(counts), counts.cell, dtype=np.int64)
         cells = Cells(counts.shape, side, counts.valid.astype(np.int64))
@@ -75,9 +87,12 @@ def rules_of(
     return rules
 
 
-def _check_share(name: str, share: float) -> None:
-    if not 0 < share <= 1:
-        raise SamplerError(f"{name}={share!r} must be above 0 and at most 1, a share of a window's pixels")
+def _systems(catalog: Catalog) -> str:
+    """Fingerprint of the CRS of each row: equal numbers in another one lie elsewhere in a region."""
+    names, number = np.unique([crs_text(crs) for crs in catalog.footprints.crs], return_inverse=True)
+    used, code = np.unique(number[catalog.footprints.code], return_inverse=True)
+    text = "\n".join(names[used].tolist()).encode()
+    return hashlib.sha256(text + code.astype("<i8").tobytes()).hexdigest()[:16]
 
 
 def row_weights(catalog: Catalog, weights: Any) -> NDArray[np.float64]:
@@ -123,6 +138,10 @@ class Admissible:
     ------
     SamplerError
         If no window meets the rules.
+
+    Attributes
+    ----------
+    plan : text that is equal for two of them, over the same windows, exactly when they draw the same
     """
 
     def __init__(
@@ -134,7 +153,11 @@ class Admissible:
         rules: list[Rule],
         weights: NDArray[np.float64] | None,
     ) -> None:
-        self._sizes, self._shape, self._step, self._rules, self._weights = sizes, shape, step, rules, weights
+        self._sizes, self._shape, self._step, self._rules = sizes, shape, step, rules
+        given = b"" if weights is None else weights.tobytes()
+        self.plan = " ".join([hashlib.sha256(given).hexdigest()[:16], *(rule.text for rule in rules)])
+        # Sums of the largest numbers there are would not be finite.
+        self._weights = None if weights is None else weights / weights.max()
         self._area = np.minimum(sizes, shape).prod(axis=1)
         whole = sizes.prod(axis=1)
         # What is asked for is a whole number of pixels: a share such as 0.7 must not fail by its last bit.
@@ -148,12 +171,6 @@ class Admissible:
         if not len(self._table):
             raise SamplerError(self._nothing(rows))
         self._ends = np.cumsum(self._masses(self._table))
-
-    @property
-    def plan(self) -> str:
-        """Text that is equal for two of them exactly when they draw the same windows."""
-        weights = b"" if self._weights is None else self._weights.tobytes()
-        return " ".join([hashlib.sha256(weights).hexdigest()[:16], *(rule.text for rule in self._rules)])
 
     @property
     def windows(self) -> int:
@@ -179,14 +196,10 @@ class Admissible:
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         where, start = (uniform64(seed, epoch, indexes, _FIRST_STREAM + 2 * attempt + k) for k in (0, 1))
         total = self._ends[-1]
-        if self._weights is None:
-            pick = where % np.uint64(total)
-        else:
-            pick = (where >> np.uint64(11)) * 2.0**-53 * total
+        pick = below(total, where) if self._weights is None else share(where) * total
         leaf = np.minimum(np.searchsorted(self._ends, pick, side="right"), len(self._ends) - 1)
-        row, top, left, bottom, right = self._table[leaf].T
-        nth = (start % ((bottom - top) * (right - left)).astype(np.uint64)).astype(np.int64)
-        return leaf, row, np.column_stack([top + nth // (right - left), left + nth % (right - left)])
+        boxes = self._table[leaf, 1:]
+        return leaf, self._table[leaf, 0], boxes[:, :2] + place_in(boxes[:, 2:] - boxes[:, :2], start)
 
     def _leaves(self, todo: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Cut (n, 5) rectangles of starts until at least half of what is left surely meets the rules."""

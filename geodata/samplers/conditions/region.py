@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import shapely
+import shapely.errors
 import shapely.geometry
 from numpy.typing import NDArray
 
@@ -16,7 +17,7 @@ from geodata.catalog import Catalog
 from geodata.catalog.footprint import project
 from geodata.crs import as_crs, crs_text
 from geodata.errors import SamplerError
-from geodata.samplers.cells import Boxes, Cells
+from geodata.samplers.conditions.cells import Boxes, Cells
 
 __all__ = ["Region"]
 
@@ -225,17 +226,26 @@ def _polygons(within: Any) -> Iterator[Any]:
     elif hasattr(within, "__geo_interface__"):
         yield from _polygons(within.__geo_interface__)
     elif isinstance(within, Mapping):
-        kind = within.get("type")
-        if kind == "FeatureCollection":
-            yield from _polygons(list(within["features"]))
-        elif kind == "Feature":
-            yield from _polygons(within["geometry"])
-        elif kind in ("Polygon", "MultiPolygon"):
-            yield shapely.geometry.shape(within)
-        else:
-            raise SamplerError(f"within= is a mapping of type {kind!r}; give GeoJSON polygons")
+        try:
+            yield from _polygons(_parsed(within))
+        except (KeyError, TypeError, ValueError, IndexError, shapely.errors.ShapelyError) as error:
+            if isinstance(error, SamplerError):
+                raise
+            raise SamplerError(f"within= is no GeoJSON of polygons: {type(error).__name__} {error}") from None
     elif isinstance(within, Sequence) and not isinstance(within, str):
         for each in within:
             yield from _polygons(each)
     else:
         raise SamplerError(f"within= takes shapely polygons or GeoJSON, got {type(within).__name__}")
+
+
+def _parsed(geojson: Mapping[str, Any]) -> Any:
+    """Return what a mapping of GeoJSON holds: a polygon, or more of them to look into."""
+    kind = geojson.get("type")
+    if kind == "FeatureCollection":
+        return list(geojson["features"])
+    if kind == "Feature":
+        return geojson["geometry"]
+    if kind in ("Polygon", "MultiPolygon"):
+        return shapely.geometry.shape(geojson)
+    raise SamplerError(f"within= is a mapping of type {kind!r}; give GeoJSON polygons")

@@ -47,11 +47,12 @@ def corner_of_tile(tile: str) -> tuple[int, int, int]:
     epsg = (32600 if band >= 10 else 32700) + zone
     x = (columns.index(parts[3]) + 1) * SQUARE
     row = (_ROWS.index(parts[4]) - (5 if zone % 2 == 0 else 0)) % 20 * SQUARE
-    # Row letters repeat every 2,000 km, and a band is less high than that.
+    # Row letters repeat every 2,000 km, and a band is less high than that. Its edges bend away from the equator.
     to_utm = pyproj.Transformer.from_crs(4326, epsg, always_xy=True)
-    lowest, highest = (
-        to_utm.transform(6 * zone - 183, 8 * (band - 10) + height)[1] for height in (0, 12 if band == 19 else 8)
-    )
+    aside = 6 if parts[2] == "X" or (parts[2] == "V" and zone == 32) else 3
+    middle, south, north = 6 * zone - 183, 8 * (band - 10), 8 * (band - 10) + (12 if band == 19 else 8)
+    ends = [to_utm.transform(middle + east, latitude)[1] for east in (0, aside) for latitude in (south, north)]
+    lowest, highest = min(ends), max(ends)
     y = row + -(-(lowest - SQUARE - row) // (20 * SQUARE)) * 20 * SQUARE
     if y > highest:
         raise CatalogError(

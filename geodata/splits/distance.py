@@ -53,7 +53,7 @@ def nearest(
     Parameters
     ----------
     rows, others : (n,), (m,) int, row numbers of the catalog
-        A row that is in both is its own nearest.
+        A row that is in both is its own nearest, or a row with the same footprint is.
     limit : metres
         Farther rows are not looked for, which is faster.
 
@@ -76,6 +76,12 @@ def nearest(
 
 def gaps(a: Outlines, b: Outlines, limit: float = math.inf) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Return (gap, which) as `nearest` does, of outlines that are made already; which counts in b."""
+    (place, some), (_, others) = a.distinct(), b.distinct()
+    gap, which = _gaps(a.take(some), b.take(others), limit)
+    return gap[place], np.where(which < 0, -1, others[which] if len(others) else -1)[place]
+
+
+def _gaps(a: Outlines, b: Outlines, limit: float) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     gap, which = nearest_outline(a, b, limit)
     apart = np.flatnonzero((which >= 0) & (gap > 0))
     gap[apart] = measured(a, b, apart, which[apart])

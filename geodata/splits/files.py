@@ -42,12 +42,22 @@ def save(split: Split, path: str | Path) -> Path:
         _write(target, ("key", "part"), zip(split.key.tolist(), names, strict=True))
         return target
     if target.suffix == ".txt" and "{}" in target.name:
+        _check_file_names(split)
         for part in split:
-            _write(target.with_name(target.name.format(part)), None, ([key] for key in split[part].tolist()))
+            _write(target.with_name(target.name.replace("{}", part)), None, ([key] for key in split[part].tolist()))
         return target
     raise SplitError(
         f"cannot write a split to {path}; give split.parquet, split.csv, or lists/{{}}.txt (a file per part)"
     )
+
+
+def _check_file_names(split: Split) -> None:
+    """Refuse names of parts that would be another folder, or one file for two."""
+    odd = [name for name in split.parts if "/" in name or "\\" in name]
+    same = len({name.casefold() for name in split}) < len(split)
+    if odd or same:
+        what = f"{odd[0]!r} holds a slash" if odd else f"some of {', '.join(split.parts)} differ in capitals only"
+        raise SplitError(f"parts cannot be names of files: {what}; write split.csv or split.parquet")
 
 
 def _names(split: Split) -> list[str]:
@@ -173,14 +183,16 @@ def table_of(path: Path) -> dict[str, str]:
         rows[0].index(n) if "key" in rows[0] and "part" in rows[0] else i for i, n in enumerate(("key", "part"))
     )
     body = rows[1:] if "key" in rows[0] and "part" in rows[0] else rows
-    return once((row[key].strip(), row[part].strip(), str(path)) for row in body)
+    short = [row for row in rows if len(row) <= max(key, part)]
+    if short:
+        raise SplitError(
+            f"{path} has a line of {len(short[0])} columns, {short[0]!r}; wanted key and part in every line"
+        )
+    return once((row[key], row[part].strip(), str(path)) for row in body)
 
 
 def lists_of(template: Path) -> dict[str, str]:
-    """Return {key: part} of text files, one key per line; ``{}`` in the name stands for the part.
-
-    Of a line only what stands before white space counts, as in VOC's ImageSets, unless the key holds some.
-    """
+    """Return {line: part} of text files, one key per line; ``{}`` in the name stands for the part."""
     before, _, after = template.name.partition("{}")
     pattern = re.compile(re.escape(before) + "(.+)" + re.escape(after))
     found = sorted((m[1], p) for p in template.parent.glob(f"{before}*{after}") if (m := pattern.fullmatch(p.name)))
@@ -189,10 +201,10 @@ def lists_of(template: Path) -> dict[str, str]:
     lines: list[tuple[str, str, str]] = []
     for part, path in found:
         try:
-            text = path.read_text(encoding="utf-8-sig")
+            with path.open(encoding="utf-8-sig") as file:
+                lines += [(line.rstrip("\n"), part, str(path)) for line in file if line.strip()]
         except (OSError, UnicodeDecodeError) as error:
             raise SplitError(f"cannot read the list {path}: {error}") from None
-        lines += [(line.strip(), part, str(path)) for line in text.splitlines() if line.strip()]
     return once(lines)
 
 
@@ -201,5 +213,7 @@ def once(lines: Iterable[tuple[str, str, str]]) -> dict[str, str]:
     found: dict[str, str] = {}
     for key, part, where in lines:
         if found.setdefault(key, part) != part:
-            raise SplitError(f"{where} has {key!r} in {part!r}, but it is in {found[key]!r} too")
+            raise SplitError(
+                f"{where} has {key!r} in {part!r}, but it is in {found[key]!r} too; give a mapping of the parts that you want"
+            )
     return found

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from numbers import Integral
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geodata.errors import SplitError
 
-__all__ = ["checked", "share_out", "shuffled"]
+__all__ = ["checked", "checked_seed", "share_out", "shuffled"]
 
 Counts = NDArray[np.float64]
 Whole = NDArray[np.int64]
@@ -22,10 +24,13 @@ FEW = 1000
 """Units up to which swaps are tried too: there are half a million pairs."""
 
 MANY = 200_000
-"""Units times parts above which units are so small that the greedy order balances well enough."""
+"""Units times parts above which a greedy order by chance ends in balance, and no single unit matters."""
 
 AGAIN, KICK = 24, 12
 """How often the search starts again, with about one in so many units put somewhere else."""
+
+PAIRS = 4_000_000
+"""Pairs of units that are looked at in each step of all these searches: many units settle well at once."""
 
 WHOLE = 2**26
 """What all of a class counts: the search is in whole numbers, so that no machine rounds otherwise."""
@@ -43,7 +48,10 @@ def checked(fractions: Mapping[str, float]) -> dict[str, float]:
         raise SplitError(
             f"fractions {fractions!r} must name at least two parts: {{'train': .7, 'val': .15, 'test': .15}}"
         )
-    found = {str(name): float(value) for name, value in fractions.items()}
+    try:
+        found = {str(name): float(value) for name, value in fractions.items()}
+    except (TypeError, ValueError):
+        raise SplitError(f"fractions {dict(fractions)!r} must be numbers above 0, such as .7") from None
     if not all(value > 0 for value in found.values()):
         raise SplitError(f"fractions {found} must all be above 0")
     if abs(sum(found.values()) - 1) > 1e-6:
@@ -51,11 +59,17 @@ def checked(fractions: Mapping[str, float]) -> dict[str, float]:
     return found
 
 
+def checked_seed(seed: Any) -> int:
+    """Return a seed, or refuse what is no whole number from 0 to below 2**64."""
+    number = int(seed) if isinstance(seed, Integral) else -1
+    if not 0 <= number < 2**64:
+        raise SplitError(f"seed {seed!r} must be a whole number, 0 or above and below 2**64")
+    return number
+
+
 def shuffled(names: Sequence[str], seed: int) -> NDArray[np.int64]:
     """Return an order of names that depends on them and the seed only: by SHA-256, the same on every platform."""
-    if not 0 <= seed < 2**64:
-        raise SplitError(f"seed {seed} must be 0 or above and below 2**64")
-    start = hashlib.sha256(f"{seed}\t".encode())
+    start = hashlib.sha256(f"{checked_seed(seed)}\t".encode())
     digests = []
     for name in names:
         h = start.copy()
@@ -95,10 +109,14 @@ def share_out(
     weight = np.column_stack([sizes, classes]).astype(np.float64)
     total = weight.sum(axis=0)
     _refuse_rare(classes, class_names, len(wanted))
-    weight = np.rint(weight[:, total > 0] / total[total > 0] * WHOLE).astype(np.int64)
+    # Sums of squares over all classes must fit 64 bits.
+    whole = WHOLE >> (max(weight.shape[1].bit_length() - 6, 0) // 2)
+    weight = np.rint(weight[:, total > 0] / total[total > 0] * whole).astype(np.int64)
     aims = np.rint(np.outer(wanted, weight.sum(axis=0))).astype(np.int64)
+    if len(sizes) * len(wanted) > MANY:
+        return _greedy(weight, order, aims)
     part = _greedy(weight, order[np.argsort(-weight.max(axis=1)[order], kind="stable")], aims)
-    return _moved(weight, part, aims, order, seed)
+    return _moved(weight, part, aims, order, checked_seed(seed))
 
 
 def _refuse_rare(classes: Counts, names: Sequence[str], parts: int) -> None:
@@ -142,8 +160,8 @@ def _moved(weight: Whole, part: Whole, aims: Whole, order: Whole, seed: int) -> 
     """Improve the balance by moves and swaps; where units are few, again from places a few units away, keeping the best."""
     weight, of = weight[order], part[order]
     best, cost = _settled(weight, of, aims)
-    for again in range(1, AGAIN + 1 if len(of) <= FEW else 1):
-        numbers = np.random.Philox(key=[seed, again]).random_raw(2 * len(of)).reshape(2, -1)
+    for again in range(1, min(AGAIN, PAIRS // len(of) ** 2) + 1):
+        numbers = np.random.Philox(key=np.array([seed, again], dtype=np.uint64)).random_raw(2 * len(of)).reshape(2, -1)
         kicked = np.where(numbers[0] % KICK == 0, numbers[1] % len(aims), best.astype(np.uint64)).astype(np.int64)
         if len(np.unique(kicked)) == len(aims):
             found, found_cost = _settled(weight, kicked, aims)
@@ -158,7 +176,7 @@ def _settled(weight: Whole, of: Whole, aims: Whole) -> tuple[Whole, int]:
     of = of.copy()
     have = np.array([weight[of == p].sum(axis=0) for p in range(len(aims))]) - aims
     products = weight @ weight.T if len(of) <= FEW else None
-    for _ in range(STEPS if len(of) * len(aims) <= MANY else 0):
+    for _ in range(STEPS):
         reach = weight @ have.T
         gain, unit, target = _best_move(weight, of, reach)
         if products is not None:
@@ -193,7 +211,11 @@ def _best_swap(products: Whole, of: Whole, reach: Whole) -> tuple[int, int, int]
     along = reach[:, of]
     mine = reach[rows, of]
     square = np.diag(products)
-    change = 2 * (along + along.T - mine[:, None] - mine[None] + square[:, None] + square[None] - 2 * products)
-    change[of[:, None] == of[None]] = 0
+    half = along - products
+    half += (square - mine)[:, None]
+    change = half + half.T
+    for part in range(reach.shape[1]):
+        members = np.flatnonzero(of == part)
+        change[members[:, None], members] = 0
     one, other = divmod(int(np.argmin(change)), len(of))
-    return int(change[one, other]), one, other
+    return 2 * int(change[one, other]), one, other

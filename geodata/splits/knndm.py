@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,10 +10,10 @@ from numpy.typing import NDArray
 from geodata.catalog import Catalog
 from geodata.errors import MissingDependencyError, SplitError
 from geodata.splits.fractions import shuffled
-from geodata.splits.making import coded, length_of, near_parts, refuse_empty
+from geodata.splits.making import checked_folds, coded, length_of, near_parts, refuse_empty
 from geodata.splits.places import RADIUS, lonlat, need_places, squares
 from geodata.splits.split import Split
-from geodata.splits.together import linked, overlapping
+from geodata.splits.together import chains, linked, overlapping, refuse_long
 
 __all__ = ["knndm"]
 
@@ -68,8 +67,7 @@ def knndm(
     """
     refuse_empty(catalog)
     need_places(catalog, "matching of distances")
-    if not isinstance(folds, int) or folds < 2:
-        raise SplitError(f"folds={folds!r} must be a whole number of at least 2")
+    folds = checked_folds(folds)
     unit, names = _points(catalog, overlap, folds)
     if len(names) < folds:
         raise SplitError(f"{len(names)} places for {folds} folds; take fewer folds")
@@ -85,12 +83,12 @@ def knndm(
 
 
 def _points(catalog: Catalog, overlap: str, folds: int) -> tuple[NDArray[np.int64], list[str]]:
-    shares: Mapping[str, float] = {str(k): 1 / folds for k in range(folds)}
     if overlap == "drop":
         raise SplitError(
             "overlap='drop' makes no sense here: rows that overlap are one point; take 'together' or 'allow'"
         )
-    clusters, _, _ = overlapping(catalog, overlap, shares)
+    clusters = chains(*overlapping(catalog, overlap))
+    refuse_long(catalog, clusters, len(catalog) / folds)
     unit, names = linked(np.arange(len(catalog)), catalog.key.tolist(), clusters)
     side = 100.0
     while len(names) > MOST:
@@ -106,9 +104,15 @@ def _places(domain: Any) -> Points:
         need_places(domain, "a domain")
         return lonlat(domain)
     array = np.asarray(domain, dtype=np.float64)
-    if array.ndim != 2 or array.shape[1] != 2 or not len(array) or not np.isfinite(array).all():
+    if (
+        array.ndim != 2
+        or array.shape[1] != 2
+        or not len(array)
+        or not (np.abs(array[:, 1]) <= 90).all()
+        or not np.isfinite(array).all()
+    ):
         raise SplitError(
-            f"the domain has shape {array.shape}, wanted a Catalog, or (M, 2) longitude and latitude in degrees"
+            f"the domain has shape {array.shape}, wanted a Catalog, or (M, 2) longitude and latitude in degrees, in this order"
         )
     return array
 
@@ -121,7 +125,8 @@ def _space(places: Points) -> Points:
 
 def _middles(space: Points, unit: NDArray[np.int64], n: int) -> Points:
     total = np.stack([np.bincount(unit, column, minlength=n) for column in space.T], axis=1)
-    middle: Points = RADIUS * total / np.linalg.norm(total, axis=1, keepdims=True)
+    # To the millimetre: sums of rows in another order differ in their last bits.
+    middle: Points = np.round(RADIUS * total / np.linalg.norm(total, axis=1, keepdims=True), 3)
     return middle
 
 

@@ -44,11 +44,17 @@ class Labels:
         return self.amount is not None
 
     def totals(self, group: NDArray[np.int64], groups: int) -> NDArray[np.float64]:
-        """Return (groups, K) the sum of each class over the rows of each group; -1 is no group."""
+        """Return (groups, K) the sum of each class over the rows of each group; -1 is no group.
+
+        Rows in another order have the same sums, to the last bit.
+        """
         mine = group[self.row]
         kept = mine >= 0
         cell = mine[kept].astype(np.int64) * len(self.names) + self.code[kept]
         weights = None if self.amount is None else self.amount[kept]
+        if weights is not None and (weights != np.rint(weights)).any():
+            order = np.lexsort((weights, cell))
+            cell, weights = cell[order], weights[order]
         size = groups * len(self.names)
         return np.bincount(cell, weights, minlength=size).astype(np.float64).reshape(groups, len(self.names))
 

@@ -19,7 +19,7 @@ from pyproj import Geod
 from geodata.catalog import Catalog
 from geodata.catalog.footprint import Footprints, extents, project, rings
 from geodata.catalog.overlap import meet, upright
-from geodata.catalog.overlaps import items_of
+from geodata.catalog.overlaps import equal_rows, items_of
 from geodata.crs import CRS84, as_crs, transformer
 from geodata.errors import MissingDependencyError
 from geodata.grid import PIXEL_TOLERANCE
@@ -94,6 +94,12 @@ class Outlines:
         return Outlines(
             self.centre[rows], self.radius[rows], self.sides[rows], self.start[rows], self.points, fp, self.earth
         )
+
+    def distinct(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return (N,) which of P distinct outlines each is, and (P,) the first of each: a series repeats its places."""
+        fp = self.footprints
+        exact = [np.ascontiguousarray(values).view(np.int64) for values in (fp.affine, self.centre)]
+        return equal_rows(np.hstack([*exact, fp.shape, fp.code[:, None]]))
 
     def ring(self, rows: NDArray[np.int64], sides: int) -> NDArray[np.float64]:
         """Return (n, 4 * sides, 3) points of rows that have so many per side."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from itertools import pairwise
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -62,7 +63,9 @@ def ring(
        rows (and the 69,450 that are left out) they give.
     """
     refuse_empty(catalog)
-    limits = list(rings.values())
+    limits = [tuple(ends) for ends in rings.values()]
+    if not limits or not all(len(e) == 2 and all(isinstance(v, Integral) for v in e) and e[0] <= e[1] for e in limits):
+        raise SplitError(f"rings {dict(rings)} must name parts, each with its first and last place: {REBEN_RINGS}")
     if any(not (b[0] <= a[0] <= a[1] <= b[1]) for a, b in pairwise(limits)) or rest in rings:
         raise SplitError(f"rings {dict(rings)} must lie within each other, innermost first, and not be called {rest!r}")
     column, row = _positions(catalog, position).T
@@ -80,7 +83,9 @@ def _positions(catalog: Catalog, position: Any) -> NDArray[np.int64]:
         height, width = catalog.shape.max(axis=0).tolist()
         return np.column_stack([catalog.origin[:, 1] // width, catalog.origin[:, 0] // height])
     if position is None:
-        found = pc.extract_regex(catalog.table["key"], r"(?P<column>\d+)_(?P<row>\d+)$").combine_chunks()
+        found = pc.extract_regex(
+            catalog.table["key"], r"(?:^|\D)(?P<column>\d{1,18})_(?P<row>\d{1,18})$"
+        ).combine_chunks()
         if found.null_count:
             first = catalog.key[int(np.argmin(known_in(found)))]
             raise SplitError(
@@ -105,7 +110,8 @@ def time(
 ) -> Split:
     """Put earlier rows into the first part and later ones into the last.
 
-    Rows at one place may lie in several parts: nothing is kept together but equal times. See `space_time`.
+    Rows at one place may lie in several parts: nothing is kept together but equal times. See `space_time`. With
+    ``fractions`` a row that starts before a cut and ends after it is in the earlier part; ``gap="0d"`` drops such rows.
 
     Parameters
     ----------

@@ -16,6 +16,7 @@ from geodata.crs import CRS84, as_crs, same_crs
 from geodata.errors import MissingDependencyError, SplitError
 from geodata.mgrs import squares_of
 from geodata.splits.distance import metres
+from geodata.splits.together import column_of
 
 __all__ = ["cells_of", "lonlat", "need_places", "plane_squares", "squares"]
 
@@ -35,7 +36,7 @@ def need_places(catalog: Catalog, what: str) -> None:
 
 
 def lonlat(catalog: Catalog) -> NDArray[np.float64]:
-    """Return (N, 2) longitude and latitude of the middles, degrees.
+    """Return (N, 2) longitude, -180 to 180, and latitude of the middles, degrees.
 
     Raises
     ------
@@ -54,6 +55,8 @@ def lonlat(catalog: Catalog) -> NDArray[np.float64]:
     lost = np.flatnonzero(~np.isfinite(out).all(axis=1))
     if len(lost):
         raise SplitError(f"the middle of {catalog.key[lost[0]]!r} lies nowhere on earth; leave such rows out")
+    beyond = np.abs(out[:, 0]) > 180
+    out[beyond, 0] = (out[beyond, 0] + 180) % 360 - 180
     return out
 
 
@@ -66,6 +69,10 @@ def squares(catalog: Catalog, size: Any) -> Labels:
     """
     pixels = re.fullmatch(r"\s*(\d+)\s*px\s*", size) if isinstance(size, str) else None
     if not catalog.has_crs:
+        if pixels is None and "tile_of" in catalog.table.column_names:
+            raise SplitError(
+                f"size {size!r} must be in pixels, such as '64px': these rows are tiles of items without a CRS"
+            )
         if pixels is None:
             need_places(catalog, f"a block of {size!r}")
         return _pixel_squares(catalog, int(pixels[1]) if pixels else 0)
@@ -125,8 +132,8 @@ def cells_of(catalog: Catalog, cell: str | Callable[[NDArray[np.float64]], Any])
             raise SplitError(
                 f"the cell function gave an array of shape {found.shape}, wanted one name for each of {len(catalog)}"
             )
-        return found
-    h3 = re.fullmatch(r"h3:(\d+)", cell)
+        return column_of(catalog, found, "the cell")
+    h3 = re.fullmatch(r"h3:(\d+)", cell) if isinstance(cell, str) else None
     if h3 and int(h3[1]) <= 15:
         return _h3(places, int(h3[1]))
     if cell == "mgrs":

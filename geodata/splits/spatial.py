@@ -15,8 +15,8 @@ from geodata.catalog import Catalog
 from geodata.catalog.footprint import project
 from geodata.crs import CRS84, as_crs, same_crs
 from geodata.errors import SplitError, SplitWarning
-from geodata.splits.fractions import checked
-from geodata.splits.making import coded, dead_zone, kept_together, length_of, near_parts, refuse_empty, shared_out
+from geodata.splits.fractions import checked, checked_seed
+from geodata.splits.making import coded, dead_zone, kept_together, length_of, near_parts, refuse_empty, said, shared_out
 from geodata.splits.places import cells_of, lonlat, need_places, plane_squares, squares
 from geodata.splits.split import Split
 from geodata.splits.together import column_of
@@ -66,12 +66,13 @@ def hash(catalog: Catalog, *, fractions: Mapping[str, float], seed: int = 0, gro
     """
     refuse_empty(catalog)
     wanted = checked(fractions)
+    number = checked_seed(seed)
     names = catalog.key.tolist() if group is None else column_of(catalog, group).tolist()
-    where = {n: hashlib.sha256(f"{seed}\t{n}".encode()).digest()[:8] for n in dict.fromkeys(names)}
-    number = np.array([int.from_bytes(where[n], "big") for n in names], dtype=np.uint64) / 2.0**64
+    where = {n: hashlib.sha256(f"{number}\t{n}".encode()).digest()[:8] for n in dict.fromkeys(names)}
+    place = np.array([int.from_bytes(where[n], "big") for n in names], dtype=np.uint64) / 2.0**64
     ends = np.cumsum(list(wanted.values()))[:-1]
-    code = np.searchsorted(ends, number, side="right").astype(np.int16)
-    recipe = {"method": "hash", "fractions": wanted, "seed": seed, "group": group if isinstance(group, str) else None}
+    code = np.searchsorted(ends, place, side="right").astype(np.int16)
+    recipe = {"method": "hash", "fractions": wanted, "seed": seed, "group": said(group)}
     return Split(catalog, code, tuple(wanted), recipe)
 
 
@@ -109,6 +110,12 @@ def blocks(
     -------
     Split
         The same on every platform, whatever the order of the rows.
+
+    Warns
+    -----
+    SplitWarning
+        If, before the dead zone, a part misses its fraction by more than a third of it (and by more than one row), or
+        lacks a class of ``stratify``: blocks are then too few or too large.
 
     Raises
     ------
@@ -177,6 +184,8 @@ def checkerboard(
     """
     refuse_empty(catalog)
     need_places(catalog, "a checkerboard")
+    if isinstance(parts, str) or len(parts) < 2 or not all(isinstance(part, str) for part in parts):
+        raise SplitError(f"parts {parts!r} must be at least two names, such as ('train', 'test')")
     row, column = plane_squares(catalog, size, crs)
     part = kept_together(catalog, (row + column) % len(parts), parts, overlap)
     if buffer is not None:
@@ -193,17 +202,19 @@ def leave_one_region_out(
     Parameters
     ----------
     regions : column or (N,) values, or a mapping of name to shapely geometry
-        With geometries a row is in the region that its middle lies in.
+        With geometries a row is in the region that its middle lies in; on the border of two, in the first by name.
     crs : CRS of the geometries; there is no default
     buffer : as in `blocks`
         Kept with the split; rows near the region that is held out go to the dead zone of its fold.
     overlap : as in `blocks`
-        With ``"together"`` rows that overlap across a border go to the region where most of them are.
+        With ``"together"`` rows that overlap across a border go to the region where most of them are, to the first by
+        name if that is a tie.
 
     Raises
     ------
     SplitError
-        If a middle lies in no region or in several, or there is only one region.
+        If a middle lies in no region or in several, there is only one region, or a chain of rows that overlap across a
+        border takes more than half of its rows from a region.
     """
     refuse_empty(catalog)
     if isinstance(regions, Mapping):
@@ -216,8 +227,7 @@ def leave_one_region_out(
         raise SplitError(f"all rows are in the region {names[0]!r}; there must be two to leave one out")
     part = kept_together(catalog, code, names, overlap)
     near = None if buffer is None else near_parts(catalog, part, length_of(catalog, buffer))
-    said = regions if isinstance(regions, str) else "given"
-    recipe = {"method": "leave_one_region_out", "regions": said, "buffer": buffer, "overlap": overlap}
+    recipe = {"method": "leave_one_region_out", "regions": said(regions), "buffer": buffer, "overlap": overlap}
     return Split(catalog, part.astype(np.int16), tuple(names), recipe, near=near)
 
 
@@ -230,14 +240,19 @@ def _inside(catalog: Catalog, regions: Mapping[str, Any], crs: Any) -> NDArray[n
         middles = project(middles, CRS84, system)
     points = shapely.points(middles)
     found = np.full(len(catalog), None, dtype=object)
-    for name, outline in regions.items():
-        held = shapely.intersects(outline, points)
+    border = np.full(len(catalog), None, dtype=object)
+    for name, outline in sorted((str(name), outline) for name, outline in regions.items()):
+        shapely.prepare(outline)
+        held = shapely.contains_properly(outline, points)
         twice = np.flatnonzero(held & (found != None))  # noqa: E711  (elementwise)
         if len(twice):
             raise SplitError(
                 f"the middle of {catalog.key[twice[0]]!r} lies in {found[twice[0]]!r} and in {name!r}; regions must not overlap"
             )
         found[held] = name
+        border[shapely.intersects(outline, points) & (border == None)] = name  # noqa: E711  (elementwise)
+    on_border = found == None  # noqa: E711  (elementwise)
+    found[on_border] = border[on_border]
     lost = np.flatnonzero(found == None)  # noqa: E711  (elementwise)
     if len(lost):
         raise SplitError(

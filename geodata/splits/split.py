@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +19,16 @@ from numpy.typing import NDArray
 from geodata.catalog import Catalog
 from geodata.catalog.arrow import text_array
 from geodata.catalog.footprint import rings
-from geodata.crs import crs_text
+from geodata.crs import same_crs
 from geodata.errors import SplitError
 
-__all__ = ["DROPPED", "Split"]
+__all__ = ["DROPPED", "Split", "check_names"]
 
 DROPPED = "dropped"
 """What the dead zone is called: rows that are in no part, so that parts keep a distance."""
+
+SAID = 12
+"""Names that a message tells at most."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -48,7 +53,8 @@ class Split(Mapping[str, NDArray[np.object_]]):
     Raises
     ------
     SplitError
-        If columns do not fit, a part is empty, or names repeat.
+        If columns do not fit, a part is empty, names repeat or cannot be written, there are more than 32,767 parts, or a
+        key holds a tab or a line break.
     """
 
     catalog: Catalog
@@ -61,14 +67,16 @@ class Split(Mapping[str, NDArray[np.object_]]):
     def __post_init__(self) -> None:
         if len(self.code) != len(self.catalog):
             raise SplitError(f"{len(self.code)} parts for {len(self.catalog)} rows")
-        if len(set(self.parts)) != len(self.parts) or DROPPED in self.parts or not all(self.parts):
-            raise SplitError(f"parts {self.parts} must have names that differ, and none may be {DROPPED!r}")
+        check_names(self.parts)
+        _check_keys(self.catalog)
         if len(self.code) and not (self.code.min() >= -1 and self.code.max() < len(self.parts)):
-            raise SplitError(f"a row is in a part that is not there; there are {len(self.parts)}: {self.parts}")
+            raise SplitError(f"a row is in a part that is not there; there are {len(self.parts)}: {_few(self.parts)}")
+        object.__setattr__(self, "recipe", json.loads(json.dumps(dict(self.recipe), default=_plain)))
         empty = [name for name, count in self.counts.items() if not count]
         if empty:
             raise SplitError(
-                f"no row is left in {', '.join(map(repr, empty))}: {self._said()}; take smaller blocks, a smaller buffer or other fractions"
+                f"no row is left in {_few(list(map(repr, empty)))}: {self._said()}; take smaller blocks, a smaller buffer or "
+                "other fractions"
             )
 
     @property
@@ -92,6 +100,21 @@ class Split(Mapping[str, NDArray[np.object_]]):
         keys: NDArray[np.object_] = self.key[self.code == self._position(part)]
         return keys
 
+    def __contains__(self, part: object) -> bool:
+        return part in self.counts
+
+    def get(self, part: str, default: Any = None) -> Any:
+        """Return the keys of a part, or the default if there is none of that name."""
+        if part not in self:
+            return default
+        return self[part]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Split) and self.digest == other.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.counts)
 
@@ -102,7 +125,7 @@ class Split(Mapping[str, NDArray[np.object_]]):
         if part == DROPPED:
             return -1
         if part not in self.parts:
-            raise SplitError(f"no part {part!r}; there are {', '.join(self.parts)}")
+            raise SplitError(f"no part {part!r}; there are {_few(self.parts)}")
         return self.parts.index(part)
 
     @cached_property
@@ -182,9 +205,9 @@ class Split(Mapping[str, NDArray[np.object_]]):
     def _number(self, part: str | int) -> int:
         if isinstance(part, str):
             return self._position(part)
-        if not 0 <= part < len(self.parts):
-            raise SplitError(f"no part {part}; there are {len(self.parts)}, numbered from 0")
-        return part
+        if not isinstance(part, Integral) or not 0 <= part < len(self.parts):
+            raise SplitError(f"no part {part!r}; there are {len(self.parts)}, numbered from 0")
+        return int(part)
 
     def save(self, path: str | Path) -> Path:
         """Write the split; written beside and then moved into place.
@@ -214,10 +237,42 @@ class Split(Mapping[str, NDArray[np.object_]]):
         return files.load(Path(path))
 
     def _said(self) -> str:
-        return ", ".join(f"{name} {count:,}" for name, count in self.counts.items())
+        return _few([f"{name} {count:,}" for name, count in self.counts.items()])
 
     def __repr__(self) -> str:
         return f"Split({self.recipe.get('method', '?')}: {self._said()})"
+
+
+def _few(texts: Sequence[str]) -> str:
+    return ", ".join(texts[:SAID]) + (f" and {len(texts) - SAID} more" if len(texts) > SAID else "")
+
+
+def check_names(parts: tuple[str, ...]) -> None:
+    """Refuse names of parts that are too many, repeat or are no plain text."""
+    if len(parts) > np.iinfo(np.int16).max:
+        raise SplitError(f"{len(parts)} parts, first {parts[0]!r}; there may be 32,767: is that a column of parts?")
+    if len(set(parts)) != len(parts) or DROPPED in parts:
+        raise SplitError(f"parts {_few(parts)} must have names that differ, and none may be {DROPPED!r}")
+    odd = [name for name in parts if not name or not name.isprintable() or name != name.strip()]
+    if odd:
+        raise SplitError(
+            f"{odd[0]!r} is no name for a part: it must be text without tabs and line breaks, and not begin or end with a space"
+        )
+
+
+def _check_keys(catalog: Catalog) -> None:
+    """Refuse keys that are more than one field of a line, so that no two splits have one digest."""
+    torn = pc.match_substring_regex(catalog.table["key"], "[\\t\\n\\r]")
+    if pc.any(torn).as_py():
+        first = catalog.table["key"].filter(torn)[0].as_py()
+        raise SplitError(
+            f"the key {first!r} holds a tab or a line break, so it fits no list of keys; give items other keys"
+        )
+
+
+def _plain(value: Any) -> Any:
+    """Return what JSON can hold of a parameter."""
+    return value.tolist() if isinstance(value, (np.generic, np.ndarray)) else str(value)
 
 
 def _same_dataset(mine: Catalog, theirs: Catalog) -> None:
@@ -247,8 +302,5 @@ def _moved(a: Catalog, b: Catalog) -> NDArray[np.int64]:
         return np.empty(0, dtype=np.int64)
     apart = np.abs(rings(a.footprints) - rings(b.footprints)).max(axis=(1, 2))
     pixel = np.hypot(a.affine[:, 0], a.affine[:, 3])
-    moved = apart > 1e-3 * pixel
-    systems = {(crs_text(c), crs_text(d)) for c in a.crs_in_use for d in b.crs_in_use}
-    if len(systems) > 1:
-        moved |= a.crs != b.crs
-    return np.flatnonzero(moved)
+    alike = np.array([[same_crs(c, d) for d in b.footprints.crs] for c in a.footprints.crs])
+    return np.flatnonzero((apart > 1e-3 * pixel) | ~alike[a.footprints.code, b.footprints.code])

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geodata.catalog import Catalog
-from geodata.catalog.overlaps import overlaps
+from geodata.catalog.overlaps import places
 from geodata.errors import CatalogError, SplitError
 
-__all__ = ["OVERLAPS", "Rows", "column_of", "components", "linked", "overlapping"]
+__all__ = [
+    "OVERLAPS",
+    "Rows",
+    "chains",
+    "column_of",
+    "components",
+    "linked",
+    "overlapping",
+    "refuse_long",
+    "too_long",
+    "without_overlaps",
+]
 
 OVERLAPS = ("together", "drop", "allow")
 
@@ -67,19 +78,14 @@ def column_of(catalog: Catalog, group: Any, what: str = "group") -> NDArray[np.o
     Raises
     ------
     SplitError
-        If there is no such column, or a value is missing.
+        If there is no such column, it holds lists, or a value is missing.
     """
-    if (
-        isinstance(group, (list, tuple))
-        and group
-        and all(isinstance(g, str) for g in group)
-        and len(group) != len(catalog)
-    ):
+    if _columns(catalog, group):
         parts = [column_of(catalog, g, what) for g in group]
-        return np.array(["\t".join(values) for values in zip(*parts, strict=True)], dtype=object)
+        return np.array([", ".join(values) for values in zip(*parts, strict=True)], dtype=object)
     if isinstance(group, str):
         try:
-            values = catalog.column(group)
+            found = catalog.column(group).tolist()
         except CatalogError as error:
             raise SplitError(f"{what}={group!r}: {error}") from None
     else:
@@ -88,36 +94,75 @@ def column_of(catalog: Catalog, group: Any, what: str = "group") -> NDArray[np.o
             raise SplitError(
                 f"{what} has shape {values.shape}, wanted a column name or one value for each of {len(catalog)} rows"
             )
-    none = [k for k, v in enumerate(values.tolist()) if v is None or v != v]
+        found = values.tolist()
+    return _texts(catalog, found, what)
+
+
+def _columns(catalog: Catalog, group: Any) -> bool:
+    """Whether these are names of columns, not a value for each row."""
+    if not isinstance(group, (list, tuple)) or not group or not all(isinstance(g, str) for g in group):
+        return False
+    return len(group) != len(catalog) or set(group) <= set(catalog.table.column_names)
+
+
+def _texts(catalog: Catalog, values: list[Any], what: str) -> NDArray[np.object_]:
+    lists = next((k for k, v in enumerate(values) if isinstance(v, (list, tuple, dict, set, np.ndarray))), None)
+    if lists is not None:
+        raise SplitError(
+            f"{what} holds {values[lists]!r} in row {catalog.key[lists]!r}, wanted one value, such as text or a number"
+        )
+    none = [k for k, v in enumerate(values) if v is None or v != v]
     if none:
         raise SplitError(f"{what} is missing in {len(none)} of {len(catalog)} rows, first {catalog.key[none[0]]!r}")
-    return np.array([str(v) for v in values.tolist()], dtype=object)
+    return np.array([str(v) for v in values], dtype=object)
 
 
-def overlapping(catalog: Catalog, how: str, shares: Mapping[str, float]) -> tuple[Rows, Rows, Rows]:
-    """Return clusters (N,) of rows that overlap, and the pairs that do; nothing of either with ``"allow"``.
+def overlapping(catalog: Catalog, how: str) -> tuple[Rows, Rows, Rows]:
+    """Return the place (N,) of each row, and the pairs of places that overlap; nothing of either with ``"allow"``."""
+    if how not in OVERLAPS:
+        raise SplitError(f"overlap={how!r} must be 'together', 'drop' or 'allow'")
+    if how == "allow":
+        nothing = np.empty(0, dtype=np.int64)
+        return np.arange(len(catalog)), nothing, nothing
+    return places(catalog)
+
+
+def chains(place: Rows, i: Rows, j: Rows) -> Rows:
+    """Return (N,) numbers that are equal for rows that pairs of places link."""
+    linked_places: Rows = components(int(place.max(initial=-1)) + 1, i, j)[place]
+    return linked_places
+
+
+def refuse_long(catalog: Catalog, chain: Rows, smallest: float) -> None:
+    """Refuse rows that overlap in a chain of more than half of the smallest part.
 
     Raises
     ------
     SplitError
-        With ``"together"``, if a cluster holds more than half of what the smallest part wants.
+        Naming the ends of the chain.
     """
-    if how not in OVERLAPS:
-        raise SplitError(f"overlap={how!r} must be 'together', 'drop' or 'allow'")
-    alone, nothing = np.arange(len(catalog)), np.empty(0, dtype=np.int64)
-    if how == "allow":
-        return alone, nothing, nothing
-    i, j, _ = overlaps(catalog)
-    if how == "drop":
-        return alone, i, j
-    clusters = components(len(catalog), i, j)
-    size = np.bincount(clusters, minlength=1)
-    wanted = min(shares.values()) * len(catalog)
-    if size.max(initial=0) > wanted / 2 and size.max() > 1:
-        members = np.flatnonzero(clusters == int(np.argmax(size)))
-        raise SplitError(
-            f"{len(members)} of {len(catalog)} rows overlap each other in a chain, from {catalog.key[members[0]]!r} to "
-            f"{catalog.key[members[-1]]!r}, and the smallest part wants {wanted:.0f}: together they cannot be shared out. Cut "
-            "scenes first with catalog.tile(), or take overlap='drop', which drops rows that overlap another part"
-        )
-    return clusters, i, j
+    size = np.bincount(chain, minlength=1)
+    if size.max() > max(smallest / 2, 1):
+        raise too_long(catalog, np.flatnonzero(chain == int(np.argmax(size))), smallest)
+
+
+def too_long(catalog: Catalog, rows: Rows, smallest: float) -> SplitError:
+    """Return the error for rows that overlap in a chain that parts have no room for."""
+    keys = sorted(catalog.key[rows].tolist())
+    return SplitError(
+        f"{len(keys)} of {len(catalog)} rows overlap each other in a chain, from {keys[0]!r} to {keys[-1]!r}, and the smallest "
+        f"part is of {smallest:.0f}: together they cannot be shared out. Cut scenes first with catalog.tile(), or take "
+        "overlap='drop', which drops rows that overlap another part"
+    )
+
+
+def without_overlaps(part: Rows, place: Rows, i: Rows, j: Rows) -> Rows:
+    """Drop the rows that overlap one of a smaller part; of two parts of one size the later one counts as smaller."""
+    order = np.argsort(-np.bincount(part[part >= 0]), kind="stable")
+    rank = np.append(np.argsort(order), -1)[part]  # -1 of dropped rows is the last
+    smallest = np.full(int(place.max(initial=-1)) + 1, -1)
+    np.maximum.at(smallest, place, rank)
+    around = smallest.copy()
+    np.maximum.at(around, i, smallest[j])
+    np.maximum.at(around, j, smallest[i])
+    return np.where(rank < around[place], -1, part)

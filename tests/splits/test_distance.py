@@ -241,3 +241,12 @@ def test_lengths(text, wanted):
 def test_what_is_no_length(text):
     with pytest.raises(SplitError, match="is no length"):
         metres(text)
+
+
+def test_rows_at_the_same_place_have_one_distance():
+    items = [("EPSG:32633", 500_000 + x, 5_600_000, 10.0, 100, 100) for x in (0, 3_000, 9_000)]
+    once, often = boxes(*items), boxes(*(items * 300))
+    place = np.arange(900) % 3
+    gap, which = nearest(often, np.flatnonzero(place != 1), np.flatnonzero(place == 1))
+    wanted, _ = nearest(once, [0, 2], [1])
+    assert gap.tolist() == wanted.tolist() * 300 and set(place[which]) == {1}

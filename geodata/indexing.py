@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from geodata.catalog.columns import rows_digest
 from geodata.errors import GridError, QueryError
 from geodata.grid import Grid
 from geodata.place import grid_of_slices
@@ -65,6 +66,11 @@ def spot_of(dataset: Dataset, query: Query) -> Spot:
             f"the query names dates {query.dates}, but these items have one each; make a series: ds.series()"
         )
     row, window, catalog = query.row, query.window, dataset.catalog
+    if query.data and query.data != rows_digest(catalog):
+        raise QueryError(
+            f"this query was drawn from other rows than the {len(dataset)} of this dataset, so it would read what it does not mean, "
+            "perhaps of another part of a split; make the sampler from the dataset that reads it"
+        )
     if row is None:
         if query.grid is None:
             raise QueryError("a query names a row or a grid, got neither")

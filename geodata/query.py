@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from numbers import Integral
+from typing import Any
 
 from geodata.errors import QueryError
 from geodata.grid import Grid
 from geodata.interval import ALWAYS, Interval
 
-__all__ = ["Query", "Window", "queries_of_rows"]
+__all__ = ["Query", "Window", "queries_of_rows", "stamped"]
 
 Window = tuple[int, int, int, int]
 """row, column, height, width in pixels of an item's own lattice; it may reach outside the item."""
@@ -41,6 +42,8 @@ class Query:
         Comes back as ``sample["pixels"]``, (H, W) bool, True at these.
     source : int
         Which dataset of a mixture.
+    data : str
+        Fingerprint of the rows that it was drawn from; a dataset of other rows refuses it.
     """
 
     row: int | None = None
@@ -54,6 +57,7 @@ class Query:
     dates: tuple[int, ...] | None = None
     pixels: tuple[tuple[int, int], ...] | None = None
     source: int = 0
+    data: str = field(default="", compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.row is None and self.grid is None:
@@ -79,7 +83,7 @@ def queries_of_rows(
     windows : (row, column, height >= 1, width >= 1) in whole pixels, or None; one per query
     """
     # The fields are filled through their slots: several times as fast as the constructor of a frozen class.
-    row_, window_, grid_, time_, epoch_, index_, repeat_, weight_, dates_, pixels_, source_ = _setters
+    row_, window_, grid_, time_, epoch_, index_, repeat_, weight_, dates_, pixels_, source_, data_ = _setters
     for row, window, index in zip(rows, windows, indexes, strict=True):
         query = object.__new__(Query)
         row_(query, row)
@@ -93,4 +97,15 @@ def queries_of_rows(
         dates_(query, None)
         pixels_(query, None)
         source_(query, 0)
+        data_(query, "")
         yield query
+
+
+def stamped(asked: Any, data: str) -> Any:
+    """Write on queries, or tuples and lists of them, which rows they were drawn from; returns what it was given."""
+    if isinstance(asked, (tuple, list)):
+        for query in asked:
+            stamped(query, data)
+    elif data:
+        _setters[-1](asked, data)
+    return asked

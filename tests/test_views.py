@@ -135,3 +135,50 @@ def test_a_series_paired_by_column_follows_its_row(tmp_path):
     # The places overlap, so that by place the other item would show too.
     part = joined[Query(row=1, grid=joined.catalog.grid(1))]
     assert torch.equal(part["image"], part["image_again"]) and part["image"].min() >= 41
+
+
+# ---------------------------------------------------------------------- queries of other rows
+
+
+def test_a_sampler_of_other_rows_is_refused(images):
+    """The part of a split by mistake beside the whole: rows have the same numbers and are others."""
+    from geodata.samplers import (
+        GridPatchSampler,
+        GroupedBatchSampler,
+        HardExampleSampler,
+        ItemSampler,
+        MixedSampler,
+        MultiCropSampler,
+        RandomPatchSampler,
+    )
+
+    parts = images.tile(16).split({"train": images.tile(16).catalog.key[:4], "test": images.tile(16).catalog.key[4:]})
+    train, test = parts["train"], parts["test"]
+    makers = {
+        "random": lambda ds: RandomPatchSampler(ds, size=8, length=8),
+        "grid": lambda ds: GridPatchSampler(ds, size=8),
+        "items": ItemSampler,
+        "hard": lambda ds: HardExampleSampler(ds, length=8),
+        "crops": lambda ds: MultiCropSampler(ds, parent=16, global_size=12, local_size=4, length=8),
+    }
+    for name, make in makers.items():
+        assert len(list(gd.Loader(test, sampler=make(test), batch_size=4))), name
+        assert len(list(gd.Loader(test, sampler=make(test.catalog), batch_size=4))), name
+        for wrong in (train, images.tile(16)):
+            with pytest.raises(QueryError, match="drawn from other rows than the 4 of this dataset"):
+                list(gd.Loader(test, sampler=make(wrong), batch_size=4))
+    grouped = GroupedBatchSampler(ItemSampler(train), 2, by="crs", data=train)
+    with pytest.raises(QueryError, match="other rows"):
+        list(torch.utils.data.DataLoader(test, batch_sampler=grouped, collate_fn=gd.collate))
+    mixed = MixedSampler({"a": ItemSampler(train), "b": ItemSampler(test)})
+    assert len(list(gd.Loader(gd.Mixture({"a": train, "b": test}), sampler=mixed, batch_size=2))) == 4
+    with pytest.raises(QueryError, match="other rows"):
+        list(gd.Loader(gd.Mixture({"a": test, "b": train}), sampler=mixed, batch_size=2))
+
+
+def test_the_same_rows_with_other_fields_are_the_same(images):
+    from geodata.samplers import RandomPatchSampler
+
+    sampler = RandomPatchSampler(images, size=8, length=4)
+    joined = images.join(images.named("again"), on="key")
+    assert len(list(gd.Loader(joined, sampler=sampler, batch_size=2))) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,7 +23,7 @@ from geodata.errors import CatalogError, CRSError
 if TYPE_CHECKING:
     from geodata.catalog.catalog import Catalog
 
-__all__ = ["RESERVED", "check", "check_rows", "matching", "parse", "row_numbers", "whole_shapes"]
+__all__ = ["RESERVED", "check", "check_rows", "matching", "parse", "row_numbers", "rows_digest", "whole_shapes"]
 
 RESERVED = (
     "key",
@@ -200,3 +201,14 @@ def matching(catalog: Catalog, condition: Any, values: Mapping[str, Any]) -> NDA
         several = isinstance(wanted, (list, tuple, set, frozenset, np.ndarray))
         keep &= np.isin(column, list(wanted)) if several else np.asarray(column == wanted)
     return np.flatnonzero(keep).astype(np.int64)
+
+
+def rows_digest(catalog: Catalog) -> str:
+    """Fingerprint of which rows there are, in which order and on which lattices; kept with the catalog."""
+    known: str | None = catalog.__dict__.get("_rows_digest")
+    if known is None:
+        h = hashlib.sha256("\n".join(catalog.key.tolist()).encode(errors="surrogatepass"))
+        for held in (catalog.shape, catalog.affine):
+            h.update(np.ascontiguousarray(held).ravel().data)
+        known = catalog.__dict__["_rows_digest"] = h.hexdigest()[:16]
+    return known

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import inspect
 import json
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
-from geodata.cli.app import JsonOption, app, say
-from geodata.errors import SplitError
+from geodata.cli.app import JsonOption, PatternOption, app, say
+from geodata.errors import SplitError, SplitWarning
 
 if TYPE_CHECKING:
     from geodata.catalog import Catalog
-    from geodata.splits import Split
+    from geodata.splits import Audit, Split
 
 __all__ = ["audit", "split"]
 
@@ -33,6 +37,7 @@ Data = Annotated[
 Root = Annotated[
     Path | None, typer.Option("--root", help="Folder with your copy of a published dataset.", show_default=False)
 ]
+Tile = Annotated[int | None, typer.Option(min=1, help="Cut scenes into blocks of so many pixels first.")]
 Show = Annotated[Path | None, typer.Option("--show", help="Draw a map of the parts and their distances (PNG).")]
 
 
@@ -59,24 +64,26 @@ def split(
     seed: Annotated[int | None, typer.Option(help="Decides what comes where.")] = None,
     folds: Annotated[int | None, typer.Option(min=2, help="Make so many folds by the method.")] = None,
     fold: Annotated[str | None, typer.Option(help="Of folds or regions: hold out this one, as test.")] = None,
-    tile: Annotated[int | None, typer.Option(min=1, help="Cut scenes into blocks of so many pixels first.")] = None,
+    tile: Tile = None,
+    pattern: PatternOption = None,
     root: Root = None,
     show: Show = None,
     as_json: JsonOption = False,
 ) -> None:
     """Split a catalog into parts that do not leak into each other."""
-    catalog = _catalog(data, root)
-    catalog = catalog if tile is None else catalog.tile(tile)
+    catalog = _catalog(data, root, pattern, tile)
     given: dict[str, Any] = {
         "size": size, "cell": cell, "fractions": _shares(fractions), "stratify": stratify, "buffer": buffer, "group": group,
         "overlap": overlap, "regions": regions, "source": source, "gap": gap, "seed": seed,
     }  # fmt: skip
-    found = _made(catalog, method, folds, {k: v for k, v in given.items() if v is not None})
+    with _told_in_lines():
+        found = _made(catalog, method, folds, {k: v for k, v in given.items() if v is not None})
     if fold is not None:
-        found = found.fold(int(fold) if fold.isdigit() else fold)
+        # A region may be called 12.
+        found = found.fold(int(fold) if fold.isdecimal() and fold not in found.parts else fold)
     found.save(out)
     if show is not None:
-        _audit(catalog, found, labels=stratify).save(show)
+        _audited(catalog, found, labels=stratify).save(show)
     if as_json:
         facts = {"out": str(out), "counts": found.counts, "digest": found.digest, "recipe": dict(found.recipe)}
         typer.echo(json.dumps(facts, default=str))
@@ -103,7 +110,10 @@ def audit(
     ] = None,
     labels: Annotated[str | None, typer.Option(help="Column of classes.")] = None,
     ids: Annotated[str | None, typer.Option(help="Columns that no two parts may share values of, with commas.")] = None,
-    train: Annotated[str, typer.Option(help="The part that others are compared with.")] = "train",
+    train: Annotated[
+        str | None,
+        typer.Option(help="The part that others are compared with. Without a part called train: each with the rest."),
+    ] = None,
     min_distance: Annotated[
         str | None, typer.Option("--min-distance", help="Least distance to train, such as 5km.")
     ] = None,
@@ -111,6 +121,8 @@ def audit(
         float | None, typer.Option("--max-deviation", help="Most mean deviation of classes.")
     ] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Write the report as JSON.")] = None,
+    tile: Tile = None,
+    pattern: PatternOption = None,
     root: Root = None,
     show: Show = None,
     as_json: JsonOption = False,
@@ -121,11 +133,14 @@ def audit(
     if of is None:
         found = Split.load(Path(data))
         catalog = found.catalog
+        if labels is not None or ids is not None:
+            wanted = "--labels" if labels is not None else "--ids"
+            raise typer.BadParameter(f"a split file has no columns for {wanted}; give the data too: audit DATA {data}")
     else:
-        catalog = _catalog(data, root)
+        catalog = _catalog(data, root, pattern, tile)
         found = _split(catalog, of)
-    named = None if ids is None else [name.strip() for name in ids.split(",")]
-    report = _audit(
+    named = None if ids is None else [name.strip() for name in ids.split(",") if name.strip()]
+    report = _audited(
         catalog, found, labels=labels, ids=named, train=train, min_distance=min_distance, max_deviation=max_deviation
     )
     for path in (out, show):
@@ -139,15 +154,32 @@ def audit(
         raise typer.Exit(1)
 
 
-def _audit(catalog: Catalog, found: Split, **options: Any) -> Any:
+@contextmanager
+def _told_in_lines() -> Iterator[None]:
+    """Tell warnings of splits in one line each on standard error, not with a line of source."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", SplitWarning)
+        yield
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    for one in caught:
+        if issubclass(one.category, SplitWarning):
+            console.print(f"[bold yellow]Warning:[/] {escape(' '.join(str(one.message).split()))}")
+        else:
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+
+
+def _audited(catalog: Catalog, found: Split, **options: Any) -> Audit:
     from geodata import splits
 
-    if options.get("train", "train") not in found.parts:
-        options["train"] = found.parts[0]
     return splits.audit(catalog, found, **options)
 
 
-def _catalog(data: str, root: Path | None) -> Catalog:
+def _catalog(data: str, root: Path | None, pattern: str | None, tile: int | None) -> Catalog:
+    catalog = _whole(data, root, pattern)
+    return catalog if tile is None else catalog.tile(tile)
+
+
+def _whole(data: str, root: Path | None, pattern: str | None) -> Catalog:
     from geodata.catalog import Catalog
     from geodata.datasets import registry
 
@@ -159,7 +191,7 @@ def _catalog(data: str, root: Path | None) -> Catalog:
         light = [content.key for content in cls.spec.contents if not content.needs] if cls.spec.listed else []
         rows: Catalog = cls(root, split=None, keys=light or None).catalog
         return rows
-    return Catalog.load(data) if data.endswith(".parquet") else Catalog.scan(data)
+    return Catalog.load(data) if data.endswith(".parquet") else Catalog.scan(data, pattern=pattern)
 
 
 def _split(catalog: Catalog, of: str) -> Split:

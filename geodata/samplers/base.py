@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch.utils.data.distributed import DistributedSampler
 
 from geodata.errors import SamplerError
-from geodata.query import Query
+from geodata.query import Query, stamped
 from geodata.samplers.arguments import one_of, whole
 
 __all__ = ["CHUNK", "QuerySampler"]
@@ -70,6 +70,9 @@ class QuerySampler(DistributedSampler[Query], ABC):
     def world(self) -> int:
         """Number of processes."""
         return _place_now()[1] if self._place is None else self._place[1]
+
+    data_digest: str = ""
+    """Fingerprint of the rows that it draws from, written on its queries; empty if it knows none."""
 
     @property
     @abstractmethod
@@ -129,7 +132,7 @@ class QuerySampler(DistributedSampler[Query], ABC):
                     )
                 if self._iteration == turn:
                     self._given += 1
-                yield _marked(query) if repeated else query
+                yield stamped(_marked(query) if repeated else query, self.data_digest)
 
     def _left(self, done: int, rank: int, world: int) -> int:
         """Return how many samples a rank has left."""
@@ -175,6 +178,9 @@ class QuerySampler(DistributedSampler[Query], ABC):
             )
         self.epoch = whole("epoch", state["epoch"], 0, 2**64)
         self._go_to(whole("consumed", state["consumed"], 0), resumed=True)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.total:,} samples an epoch, epoch {self.epoch}, seed {self.seed})"
 
     @property
     def digest(self) -> str:

@@ -80,6 +80,7 @@ class GroupedBatchSampler(QuerySampler):
         epoch = sampler.epoch
         super().__init__(seed=sampler.seed, uneven=sampler.uneven, rank=0, world=1)
         sampler.epoch = self._at = epoch
+        self.data_digest = sampler.data_digest
         # Not `drop_last`: trainers take what has that name for a batch sampler that they may make anew.
         self._drop = flag("drop_last", drop_last)
         self._catalogs = _catalogs(data)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geodata.catalog.columns import rows_digest
 from geodata.catalog.tiles import starts
 from geodata.errors import SamplerError
 from geodata.query import Query, queries_of_rows
@@ -75,7 +76,7 @@ class GridPatchSampler(QuerySampler):
         how = "drop" if edge == "drop" else "keep"
         down, self._across = (starts(catalog.shape[:, k], sizes[:, k], strides[:, k], how) for k in (0, 1))
         self._ends = np.cumsum(down * self._across)
-        self._digest = catalog_digest(catalog)
+        self._digest, self.data_digest = catalog_digest(catalog), rows_digest(catalog)
         if not self._ends[-1]:
             raise SamplerError(f"no window of {self.size or size} fits into any of {len(catalog)} rows; use edge='pad'")
 

@@ -90,6 +90,7 @@ class HardExampleSampler(DrawSampler):
         self._units: QuerySampler = (
             ItemSampler(data, rank=0, world=1) if size is None else GridPatchSampler(data, size=size, rank=0, world=1)
         )
+        self.data_digest = self._units.data_digest
         self.means = np.full(self.units, np.nan)
         self._own = np.zeros((2, self.units))
         self._shared = np.zeros((2, self.units))

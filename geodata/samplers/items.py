@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geodata.catalog import Catalog
+from geodata.catalog.columns import rows_digest
 from geodata.catalog.paths import fields
 from geodata.errors import SamplerError
 from geodata.query import Query, queries_of_rows
@@ -76,7 +77,7 @@ class ItemSampler(QuerySampler):
         self._count = len(catalog)
         self._chunk = None if chunks is None else _chunks(catalog, chunks)
         self._shuffled: tuple[tuple[int, int], NDArray[np.int64]] | None = None
-        self._digest = catalog_digest(catalog)
+        self._digest, self.data_digest = catalog_digest(catalog), rows_digest(catalog)
 
     @property
     def total(self) -> int:

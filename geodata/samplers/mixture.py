@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geodata.errors import SamplerError
-from geodata.query import Query
+from geodata.query import Query, stamped
 from geodata.samplers.arguments import MOST, number, whole
 from geodata.samplers.base import QuerySampler
 from geodata.samplers.batches import GroupedBatchSampler
@@ -123,7 +123,7 @@ class MixedSampler(QuerySampler):
                 at = mine[turn == epoch]
                 sampler.set_epoch(epoch)
                 for k, asked in zip(at.tolist(), sampler.draw(number[turn == epoch]), strict=True):
-                    drawn[k] = self._named(asked, source, int(indexes[k]))
+                    drawn[k] = stamped(self._named(asked, source, int(indexes[k])), sampler.data_digest)
         yield from drawn
 
     def _named(self, asked: Any, source: int, index: int) -> Any:

@@ -227,7 +227,13 @@ def _classes(scenes: Sequence[NDArray[np.int64]], background: int | None, ignore
     given = [("ignore", value) for value in ignore]
     given += [] if background is None else [("background", background)]
     none = {whole(name, value, -MOST) for name, value in given}
-    found = sorted({int(v) for array in scenes for v in np.unique(array) if v >= 0} - none)
+    values = {int(v) for array in scenes for v in np.unique(array)}
+    if background == 0 and 0 in values and min(values) < 0:
+        raise SamplerError(
+            f"labels hold 0 and {min(values)}: if negative values mark pixels without a label, as in masks of geodata, 0 is a class "
+            "and background=None; else replace one by the other"
+        )
+    found = sorted({v for v in values if v >= 0} - none)
     if not found:
         raise SamplerError(f"the labels hold no class: all values are negative or one of {sorted(none)}")
     return tuple(found)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geodata.catalog import Catalog
+from geodata.catalog.columns import rows_digest
 from geodata.errors import SamplerError
 from geodata.query import Window, queries_of_rows
 from geodata.samplers.arguments import flag, one_of
@@ -95,6 +96,8 @@ class TemporalPairSampler(DrawSampler):
         self.single = one_of("single", single, "drop", "duplicate", "crops")
         if single == "crops" and size is None:
             raise SamplerError("single='crops' takes two windows of one row and needs a size; or use 'duplicate'")
+        if hasattr(data, "groups"):
+            raise SamplerError("an item of a series holds all its dates; give the dataset itself, one row per date")
         catalog, self._step = catalog_of(data), step_of(data)
         if same_season is not None:
             same_season = flag("same_season", same_season)
@@ -110,7 +113,7 @@ class TemporalPairSampler(DrawSampler):
         self._room = None if self.size is None else np.maximum((catalog.shape - self.size) // self._step + 1, 1)
         small = np.zeros(0, bool) if self.size is None else (catalog.shape < self.size).any(axis=1)
         self.small_rows = int(small.sum())
-        self._digest = catalog_digest(catalog)
+        self._digest, self.data_digest = catalog_digest(catalog), rows_digest(catalog)
 
     def _count_pairs(self, gap: Any) -> None:
         """Count the pairs of every row with later ones, and choose the places that are drawn."""

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geodata.catalog import Catalog
+from geodata.catalog.columns import rows_digest
 from geodata.catalog.tiles import pixel_sizes
 from geodata.errors import SamplerError
 from geodata.query import Query, Window, queries_of_rows
@@ -59,7 +60,7 @@ class WindowSampler(DrawSampler):
         self._rooms, smaller = rooms_of(catalog, self._sizes, self._step, small, self._drawable(catalog))
         self.small_rows = int(smaller.sum())
         self._shape = catalog.shape
-        self._digest = catalog_digest(catalog)
+        self._digest, self.data_digest = catalog_digest(catalog), rows_digest(catalog)
 
     def _drawable(self, catalog: Catalog) -> NDArray[np.bool_]:
         """Return (N,) which rows may be drawn at all."""

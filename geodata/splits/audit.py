@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
@@ -13,12 +13,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from geodata.catalog import Catalog
-from geodata.catalog.arrow import values_of
-from geodata.catalog.footprint import Footprints
-from geodata.catalog.overlaps import overlaps
 from geodata.errors import SplitError
-from geodata.splits.distance import centre_gaps, gaps, metres
+from geodata.splits.distance import centre_gaps, gaps
 from geodata.splits.labels import Labels, labels_of
+from geodata.splits.making import length_of, refuse_empty
+from geodata.splits.meeting import Meeting, numbered
 from geodata.splits.nearest import Outlines, to_lonlat
 from geodata.splits.report import Audit, Distances, Pair, Part, Shared
 from geodata.splits.similarity import decay
@@ -36,13 +35,16 @@ QUANTILES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 1.0)
 SHARE = 0.01
 """Footprints that share no more than this of the smaller are neighbours, as everywhere in `geodata.splits`."""
 MAP_POINTS, CURVE_POINTS = 50_000, 200
+TRAIN = ("train", "training", "trainval")
+REST = "the rest"
+"""What folds are compared with: all others."""
 
 
 def audit(
     catalog: Catalog,
     split: Split,
     *,
-    train: str = "train",
+    train: str | None = None,
     test: str | Sequence[str] | None = None,
     labels: str | NDArray[Any] | None = None,
     ids: Sequence[str] | None = None,
@@ -53,21 +55,28 @@ def audit(
 ) -> Audit:
     """Say what the parts of a split have in common, and whether that breaks a threshold.
 
-    A split leaks if footprints of train and another part overlap; if the same footprint of the same time is in two
-    parts; if parts share a value of a column that ``ids`` names; if a row lies nearer to train than ``min_distance``; if
-    the mean deviation of classes in a part exceeds ``max_deviation``; or if a part lacks a class that others have. All
-    else that is found is reported as a hint.
+    A split leaks if footprints of train and another part overlap; if two parts hold duplicates; if parts share a value
+    of a column that ``ids`` names; if a row lies nearer to train than ``min_distance``; if the mean deviation of classes
+    in a part exceeds ``max_deviation``; or if a part lacks a class that others have. All else that is found is reported
+    as a hint.
+
+    Duplicates are rows of the same footprint and the same time. Where no time is known, they are rows of the same
+    footprint and the same values in all columns of ``ids`` and `IDS` that there are; without such a column nobody knows,
+    and only the same footprint is counted.
 
     Parameters
     ----------
     catalog : Catalog
         The rows that were split. Without CRS and without tiles there are no places: overlaps and distances are None.
     split : Split
-    train, test : names of parts; ``test=None`` takes all others
+    train : name of the part that others are compared with
+        None takes the one called train, training or trainval. Where there is none, parts are folds: each is compared
+        with the train rows of ``split.fold(name)``.
+    test : names of parts; None takes all others
     labels : name of a column (one class or a list of them per row), or (N, K) array with the amount of each class
     ids : columns of which no value may be in train and in another part
         None compares those of `IDS` that there are, and only reports what is shared.
-    min_distance : metres from edge to edge, or text such as ``"5km"``
+    min_distance : metres from edge to edge, or text such as ``"5km"``; pixels (``"8px"``) for tiles of items without a CRS
     max_deviation : mean over classes of ``|share in the part / share in all parts - 1|``
     similarity : whether to measure how alike labels are by distance
     seed : of the pairs of rows that this draws
@@ -76,125 +85,137 @@ def audit(
     ------
     SplitError
         If there is no such part, labels or ids are of the wrong kind, ``min_distance`` is no length or asked of rows
-        without CRS, or the split is of other rows.
+        without CRS, ``max_deviation`` is below 0, or the split is of other rows.
     CatalogError
         If there is no such column.
     MissingDependencyError
         If scipy is not installed.
     """
-    names = _parts(split, train, test)
+    refuse_empty(catalog)
+    if not hasattr(split, "codes"):
+        raise SplitError(f"a Split is audited, got {type(split).__name__}: make one, splits.predefined(catalog, split)")
+    train, names = _parts(split, train, test)
     given = split.codes(catalog)
     position = np.full(len(split.parts) + 1, -1)  # the last is for -1
     position[[split.parts.index(name) for name in names]] = np.arange(len(names))
     code = position[given.astype(np.int64)]
-    least = None if min_distance is None else metres(min_distance)
-    if least is not None and not catalog.has_crs:
-        raise SplitError(f"min_distance={min_distance!r} needs rows with a CRS: between these there are no metres")
+    least = None if min_distance is None else length_of(catalog, min_distance, "min_distance")
+    if max_deviation is not None and not max_deviation >= 0:
+        raise SplitError(f"max_deviation={max_deviation!r} must be at least 0, such as 0.1 for a tenth")
     carried = None if labels is None else labels_of(catalog, labels)
+    if carried is None and max_deviation is not None:
+        raise SplitError(f"max_deviation={max_deviation!r} needs labels")
     outlines = Outlines.of(catalog) if catalog.has_crs or "tile_of" in catalog.table.column_names else None
-    pairs = tuple(_pair(catalog, names, code, a, b, ids, outlines) for a, b in combinations(range(len(names)), 2))
-    if outlines is not None:
-        pairs = _with_overlaps(catalog, code, pairs, outlines)
+    compared = {name: numbered(catalog, name) for name in _ids(catalog, ids)}
+    found = (_pair(catalog, *two, compared, outlines) for two in _compared(catalog, split, train, names, code))
+    pairs = _with_overlaps(catalog, tuple(found), outlines, list(compared))
     curve = None
     if similarity and carried is not None and outlines is not None and outlines.earth:
         curve = decay(carried, outlines.centre, np.flatnonzero(code >= 0), seed)
     return Audit(
         parts=_described(catalog, names, code, carried),
-        pairs=tuple(p.pair for p in pairs),
+        pairs=pairs,
         decay=curve,
         thresholds={"overlap": SHARE, "min_distance": least, "max_deviation": max_deviation, "ids": list(ids or ())},
         split={
             "digest": split.digest,
             "recipe": dict(split.recipe),
             "rows": len(catalog),
-            "dropped": int((code < 0).sum()),
+            "dropped": int((given < 0).sum()),
         },
         unit="m" if catalog.has_crs else "px",
+        train=train or REST,
         **_map(outlines, given, split, names),
     )
 
 
-def _parts(split: Split, train: str, test: str | Sequence[str] | None) -> list[str]:
+def _parts(split: Split, train: str | None, test: str | Sequence[str] | None) -> tuple[str | None, list[str]]:
+    """Return which part others are compared with, None for folds; and the parts, that one first."""
+    if len(split.parts) < 2:
+        raise SplitError(f"the split has one part, {split.parts[0]!r}, and nothing to compare it with")
+    if train is None:
+        train = next((name for name in TRAIN if name in split.parts), None)
+    if train is None:
+        if test is not None:
+            raise SplitError(f"no part is called train; name train= of {', '.join(split.parts)}, to compare test= with")
+        return None, list(split.parts)
     others = (
         [test] if isinstance(test, str) else list(test if test is not None else (p for p in split.parts if p != train))
     )
     for name in (train, *others):
         if name not in split.parts:
-            folds = "; of folds take split.fold(...) first" if name == train else ""
-            raise SplitError(f"no part {name!r}; there are {', '.join(split.parts)}{folds}")
+            raise SplitError(f"no part {name!r}; there are {', '.join(split.parts)}")
     if train in others or len(set(others)) < len(others) or not others:
         raise SplitError(f"train={train!r} and test={others!r} must be two or more parts that differ")
-    return [train, *others]
+    return train, [train, *others]
+
+
+def _compared(
+    catalog: Catalog, split: Split, train: str | None, names: list[str], code: NDArray[np.int64]
+) -> Iterator[tuple[str, str, NDArray[np.int64], NDArray[np.int64], bool]]:
+    """Yield two names, the rows of each, and whether the first is what the second is tested against."""
+    if train is None:
+        for name in names:
+            # A buffer of folds drops rows by what is held out.
+            held = split.fold(name).codes(catalog)
+            yield REST, name, np.flatnonzero(held == 0), np.flatnonzero(held == 1), True
+        return
+    rows = [np.flatnonzero(code == k) for k in range(len(names))]
+    for a, b in combinations(range(len(names)), 2):
+        yield names[a], names[b], rows[a], rows[b], a == 0
 
 
 @dataclass(frozen=True, eq=False)
 class _Met:
-    """A pair of parts, and the rows that touch one of the other part."""
+    """A pair of parts, and rows of each among which are all that touch one of the other."""
 
     pair: Pair
-    codes: tuple[int, int]
-    rows: NDArray[np.int64]
+    first: NDArray[np.int64]
+    second: NDArray[np.int64]
 
 
 def _pair(
     catalog: Catalog,
-    names: list[str],
-    code: NDArray[np.int64],
-    a: int,
-    b: int,
-    ids: Sequence[str] | None,
+    part: str,
+    other: str,
+    first: NDArray[np.int64],
+    second: NDArray[np.int64],
+    tested: bool,
+    ids: Mapping[str, tuple[NDArray[np.int64], int]],
     outlines: Outlines | None,
 ) -> _Met:
-    first, second = np.flatnonzero(code == a), np.flatnonzero(code == b)
     times = [_known_times(catalog.time[rows]) for rows in (first, second)]
-    pair = Pair(
-        part=names[a],
-        other=names[b],
-        shared={name: _shared(catalog, name, first, second) for name in _ids(catalog, ids)},
-        inside=_inside(*times),
-        days=_days(*times),
-    )
+    shared = {name: _shared(*column, first, second) for name, column in ids.items()}
+    pair = Pair(part, other, shared=shared, inside=_inside(*times), days=_days(*times))
     if outlines is None:
-        return _Met(pair, (a, b), np.empty(0, dtype=np.int64))
+        return _Met(pair, first[:0], second[:0])
     mine, theirs = outlines.take(first), outlines.take(second)
     # What no two parts but train and another keep apart is of interest only where they touch.
-    gap, _ = gaps(theirs, mine, math.inf if a == 0 else 0.0)
+    gap, _ = gaps(theirs, mine, math.inf if tested else 0.0)
     met = second[gap == 0]
     if 2 * len(met) < len(second):  # else nearly all rows touch, and looking for them takes longer than it saves
         first = first[gaps(mine, outlines.take(met), 0.0)[0] == 0]
     pair = replace(pair, touching=len(met))
-    if a == 0:
+    if tested:
         pair = replace(pair, gap=_distances(gap), centre=_distances(centre_gaps(theirs, mine)))
-    return _Met(pair, (a, b), np.concatenate([first, met]))
+    return _Met(pair, first, met)
 
 
 def _with_overlaps(
-    catalog: Catalog, code: NDArray[np.int64], pairs: tuple[_Met, ...], outlines: Outlines
-) -> tuple[_Met, ...]:
+    catalog: Catalog, pairs: tuple[_Met, ...], outlines: Outlines | None, ids: Sequence[str]
+) -> tuple[Pair, ...]:
     """Count overlaps; only rows that touch another part can have one, and mostly these are few."""
-    rows = np.unique(np.concatenate([p.rows for p in pairs]))
-    i, j, _ = overlaps(catalog.take(rows), SHARE)
-    i, j = rows[i], rows[j]
-    same = _same_place(outlines.footprints, i, j)
-    twice = same & (catalog.time[i] == catalog.time[j]).all(axis=1)
-    low, high = np.minimum(code[i], code[j]), np.maximum(code[i], code[j])
+    if outlines is None:
+        return tuple(met.pair for met in pairs)
+    rows = np.unique(np.concatenate([numbers for met in pairs for numbers in (met.first, met.second)]))
+    told = dict.fromkeys([*ids, *_ids(catalog, None)])
+    meeting = Meeting.of(catalog, rows, outlines.footprints, list(told))
     out = []
     for met in pairs:
-        mine = (low == met.codes[0]) & (high == met.codes[1])
-        counts = [int(flags.sum()) for flags in (mine, mine & same, mine & twice)]
-        out.append(replace(met, pair=replace(met.pair, overlaps=counts[0], repeats=counts[1], duplicates=counts[2])))
+        upon, repeats, duplicates, overlapping = meeting.counts(met.first, met.second)
+        counted = replace(met.pair, overlaps=upon, repeats=repeats, duplicates=duplicates, overlapping=overlapping)
+        out.append(counted)
     return tuple(out)
-
-
-def _same_place(fp: Footprints, i: NDArray[np.int64], j: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return which pairs are the same pixels: one CRS, one shape, one transform to a thousandth of a pixel."""
-    a, b = fp.affine[i], fp.affine[j]
-    size = np.abs(a[:, [0, 1, 3, 4]]).max(axis=1, initial=0)[:, None]
-    corners = [np.abs(a[:, k] - b[:, k]) for k in range(6)]
-    steps = np.stack([corners[k] * fp.shape[i].max(axis=1, initial=1) for k in (0, 1, 3, 4)], axis=1)
-    alike = (fp.code[i] == fp.code[j]) & (fp.shape[i] == fp.shape[j]).all(axis=1)
-    same: NDArray[np.bool_] = alike & (np.column_stack([steps, corners[2], corners[5]]) <= 1e-3 * size).all(axis=1)
-    return same
 
 
 def _distances(far: NDArray[np.float64]) -> Distances | None:
@@ -213,28 +234,15 @@ def _ids(catalog: Catalog, ids: Sequence[str] | None) -> list[str]:
     if isinstance(ids, str):
         raise SplitError(f"ids={ids!r} must be a list of names of columns")
     if ids is None:
-        return [name for name in IDS if name in catalog.table.column_names]
-    return list(ids)
+        table = catalog.table
+        return [n for n in IDS if n in table.column_names and not pa.types.is_nested(table.schema.field(n).type)]
+    return list(dict.fromkeys(ids))
 
 
-def _shared(catalog: Catalog, name: str, first: NDArray[np.int64], second: NDArray[np.int64]) -> Shared:
-    code, count = _numbered(catalog, name)
+def _shared(code: NDArray[np.int64], count: int, first: NDArray[np.int64], second: NDArray[np.int64]) -> Shared:
     there = [np.bincount(code[rows] + 1, minlength=count + 1)[1:] for rows in (first, second)]
     both = (there[0] > 0) & (there[1] > 0)
     return Shared(int(both.sum()), float(there[1][both].sum() / max(len(second), 1)))
-
-
-def _numbered(catalog: Catalog, name: str) -> tuple[NDArray[np.int64], int]:
-    """Return (N,) equal numbers for equal values of a column, -1 for null, and how many values there are."""
-    if name not in catalog.table.column_names:
-        catalog.column(name)  # says which there are
-    column = catalog.table[name]
-    if pa.types.is_nested(column.type):
-        raise SplitError(f"column {name!r} holds {column.type}; ids must be single values")
-    coded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
-    chunks = coded.unify_dictionaries().chunks
-    numbers = [values_of(chunk.indices, null=-1).astype(np.int64) for chunk in chunks]
-    return np.concatenate([*numbers, np.empty(0, dtype=np.int64)]), len(chunks[0].dictionary) if chunks else 0
 
 
 def _known_times(times: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -296,6 +304,8 @@ def _map(outlines: Outlines | None, given: NDArray[np.int16], split: Split, name
     if outlines is None or not outlines.earth:
         return {}
     rows = np.flatnonzero(~np.isnan(outlines.centre[:, 0]))
+    # Parts that were not asked for are not drawn.
+    rows = rows[np.isin(given[rows], [-1, *(split.parts.index(name) for name in names)])]
     rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), MAP_POINTS)).astype(np.int64)]
     position = np.array([*(names.index(p) if p in names else -1 for p in split.parts), -1], dtype=np.int16)
     return {"points": np.column_stack(to_lonlat(outlines.centre[rows])), "code": position[given[rows].astype(np.int64)]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ __all__ = ["draw"]
 COLOURS = ("#0072b2", "#e69f00", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#8c6d31", "#222222")
 """Okabe and Ito: told apart by people who are colour-blind."""
 DROPPED = "#b8b8b8"
+LEGEND = 24
+"""Names that a legend has room for."""
 
 
 def draw(audit: Audit, path: Path) -> None:
@@ -41,34 +44,63 @@ def draw(audit: Audit, path: Path) -> None:
     _distances(panels[1], audit)
     if audit.decay is not None:
         _decay(panels[2], audit)
-    said = audit.verdict if len(audit.verdict) < 150 else audit.verdict[:147] + "..."
-    figure.suptitle(said, fontsize=9, color="#1b6e2e" if audit.passed else "#b00020", wrap=True)
+    lines = textwrap.wrap(_text(audit.verdict), 170 if audit.decay else 130, max_lines=2, placeholder=" ...")
+    figure.suptitle("\n".join(lines), fontsize=9, color="#1b6e2e" if audit.passed else "#b00020")
     figure.savefig(path, format="png", dpi=120)
 
 
 def _colours(audit: Audit) -> list[str]:
-    return [COLOURS[k % len(COLOURS)] for k in range(len(audit.parts))]
+    """Return a colour for each part, no two alike: of a wheel where they are too many to choose by hand."""
+    from matplotlib.colors import hsv_to_rgb, to_hex
+
+    n = len(audit.parts)
+    if n <= len(COLOURS):
+        return list(COLOURS[:n])
+    return [to_hex(tuple(hsv_to_rgb((k / n, 0.9, (0.9, 0.55)[k % 2])).tolist())) for k in range(n)]
+
+
+def _text(name: str) -> str:
+    """Return what matplotlib draws as this text: it takes dollars for formulas, and hides what begins with a line."""
+    return (" " if name.startswith("_") else "") + name.replace("$", r"\$")
+
+
+def _legend(ax: Axes, **options: Any) -> None:
+    handles, names = ax.get_legend_handles_labels()
+    if len(names) > LEGEND:
+        names = [*names[: LEGEND - 1], f"{names[LEGEND - 1]} and {len(names) - LEGEND} more"]
+    columns = 1 if len(names) <= 8 else 2
+    size = 8 if columns == 1 else 6
+    ax.legend(handles[:LEGEND], names, fontsize=size, ncols=columns, loc="best", **options).set_zorder(9)
 
 
 def _map(ax: Axes, audit: Audit) -> None:
     points, code = audit.points, audit.code
     if points is None or code is None or not len(points):
-        _nothing(ax, "no place on earth")
+        _sizes(ax, audit)
         return
     size = float(np.clip(3e4 / len(points), 0.6, 30.0))
     for k, (name, colour) in enumerate([("dropped", DROPPED), *zip(audit.parts, _colours(audit), strict=True)]):
         mine = points[code == k - 1]
         if len(mine):
-            ax.scatter(mine[:, 0], mine[:, 1], s=size, c=colour, linewidths=0, label=name, rasterized=True)
+            ax.scatter(mine[:, 0], mine[:, 1], s=size, c=colour, linewidths=0, label=_text(name), rasterized=True)
     middle = float(np.clip(points[:, 1].mean(), -80, 80))
     ax.set_aspect(1 / np.cos(np.radians(middle)), adjustable="datalim")
     ax.set(xlabel="longitude, degrees", ylabel="latitude, degrees", title="parts")
-    legend: Any = ax.legend(fontsize=8, loc="best", markerscale=4 / size**0.5)
-    legend.set_zorder(9)
+    _legend(ax, markerscale=4 / size**0.5)
+
+
+def _sizes(ax: Axes, audit: Audit) -> None:
+    """Draw bars of rows: all that is known of parts that lie nowhere."""
+    names = [_text(name) for name in audit.parts]
+    ax.barh(range(len(names)), [part.rows for part in audit.parts.values()], color=_colours(audit))
+    if len(names) <= LEGEND:
+        ax.set_yticks(range(len(names)), names)
+    ax.invert_yaxis()
+    ax.set(xlabel="rows", title="parts (no place on earth)")
 
 
 def _distances(ax: Axes, audit: Audit) -> None:
-    train = next(iter(audit.parts))
+    train = audit.train
     found = [(p, p.gap) for p in audit.pairs if p.part == train and p.gap is not None]
     if not found:
         _nothing(ax, "no distances")
@@ -77,13 +109,15 @@ def _distances(ax: Axes, audit: Audit) -> None:
     unit, scale = ("km", 1000.0) if audit.unit == "m" else ("pixels", 1.0)
     for pair, gap in found:
         distance, share = (np.array(values) for values in gap.ecdf)
-        ax.step(distance / scale, share, where="post", color=colours[pair.other], label=pair.other)
+        ax.step(distance / scale, share, where="post", color=colours[pair.other], label=_text(pair.other))
     if audit.thresholds.get("min_distance"):
         ax.axvline(audit.thresholds["min_distance"] / scale, color="black", linestyle=":", label="min_distance")
     ax.set_xscale("symlog", linthresh=1.0)
     ax.set_xlim(left=0)
-    ax.set(ylim=(0, 1.01), xlabel=f"edge to edge, {unit}", ylabel="share of rows", title=f"nearest row of {train}")
-    ax.legend(fontsize=8, loc="best")
+    ax.set(
+        ylim=(0, 1.01), xlabel=f"edge to edge, {unit}", ylabel="share of rows", title=f"nearest row of {_text(train)}"
+    )
+    _legend(ax)
     ax.grid(alpha=0.3)
 
 

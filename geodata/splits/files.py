@@ -121,6 +121,10 @@ def _lists(pairs: NDArray[np.int64], n: int) -> pa.Array:
 
 def load(path: Path) -> Split:
     """Open a split; see `Split.load`."""
+    if path.suffix in (".csv", ".txt"):
+        raise SplitError(
+            f"{path.name} is a table or list of keys, not GeoParquet: splits.predefined(catalog, path) reads it"
+        )
     catalog = Catalog.load(path)
     metadata = pq.read_schema(path).metadata or {}
     if NAME.encode() not in metadata:

@@ -135,7 +135,9 @@ def _nearest(a: Points, b: Points, k: int = 1) -> Points:
     try:
         from scipy.spatial import cKDTree
     except ImportError:
-        raise MissingDependencyError("matching of distances needs scipy; install geodata[splits]") from None
+        raise MissingDependencyError(
+            "matching of distances needs scipy; install it with: pip install 'geodata[splits]'"
+        ) from None
     chord = cKDTree(b).query(a, k=[k])[0][:, 0]
     arc: Points = 2 * RADIUS * np.arcsin(np.clip(chord / (2 * RADIUS), 0, 1))
     return arc

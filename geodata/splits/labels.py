@@ -70,12 +70,12 @@ class Labels:
         return dense
 
 
-def labels_of(catalog: Catalog, labels: str | NDArray[Any]) -> Labels:
+def labels_of(catalog: Catalog, labels: Any) -> Labels:
     """Return the labels of every row.
 
     Parameters
     ----------
-    labels : name of a column, or (N, K) array of amounts, at least 0
+    labels : name of a column, (N, K) array of amounts, at least 0, or what `geodata.count_pixels` counted
         A column holds one class per row (text, whole numbers or booleans) or a list of classes. Null and an empty list
         are rows without label.
 
@@ -90,7 +90,10 @@ def labels_of(catalog: Catalog, labels: str | NDArray[Any]) -> Labels:
         if labels not in catalog.table.column_names:
             catalog.column(labels)  # says which there are
         return _of_column(labels, catalog.table[labels])
-    amounts = np.asarray(labels)
+    counts = labels if hasattr(labels, "per_row") else None
+    if counts is not None:
+        counts = counts.take(catalog)
+    amounts = np.asarray(labels if counts is None else counts.per_row)
     if amounts.ndim != 2 or len(amounts) != len(catalog) or amounts.dtype.kind not in "biuf":
         raise SplitError(
             f"labels of shape {amounts.shape} and type {amounts.dtype}; give the name of a column, or numbers of shape "
@@ -99,7 +102,7 @@ def labels_of(catalog: Catalog, labels: str | NDArray[Any]) -> Labels:
     if not np.isfinite(amounts).all() or (amounts < 0).any():
         raise SplitError("labels hold amounts that are below 0 or not finite; give counts or shares of each class")
     row, code = np.nonzero(amounts)
-    names = tuple(str(k) for k in range(amounts.shape[1]))
+    names = tuple(counts.names if counts is not None and counts.names else map(str, range(amounts.shape[1])))
     return Labels(names, row, code, amounts[row, code].astype(np.float64), len(amounts))
 
 
@@ -133,6 +136,7 @@ def _encoded(name: str, column: pa.ChunkedArray) -> tuple[NDArray[np.int64], tup
     positions = [values_of(chunk.indices, null=-1).astype(np.int64) for chunk in chunks]
     indices = np.concatenate([*positions, np.empty(0, dtype=np.int64)])
     used = np.flatnonzero(np.bincount(indices[indices >= 0], minlength=len(held)))
+    used = np.array([k for k in used.tolist() if held[k] is not None], dtype=np.int64)  # a dictionary may hold null
     if len(used) > MOST:
         raise SplitError(f"column {name!r} has {len(used)} distinct values, more than {MOST}; is it one of labels?")
     order = sorted(used.tolist(), key=lambda k: held[k])

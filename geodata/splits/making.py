@@ -43,7 +43,10 @@ Codes = NDArray[np.int64]
 
 
 def refuse_empty(catalog: Catalog) -> None:
-    """Refuse a catalog without rows."""
+    """Refuse a catalog without rows, and what is no catalog."""
+    if not isinstance(catalog, Catalog):
+        hint = ": give dataset.catalog" if isinstance(getattr(catalog, "catalog", None), Catalog) else ""
+        raise SplitError(f"rows of a Catalog are split, got {type(catalog).__name__}{hint}")
     if not len(catalog):
         raise SplitError("the catalog is empty; there is nothing to split")
 
@@ -106,6 +109,7 @@ def shared_out(
     part = without_overlaps(part, place, i, j) if overlap == "drop" else part
     if buffer is not None:
         part = dead_zone(catalog, part, length_of(catalog, buffer))
+        _warn_of_losses(part, wanted, buffer)
     options = {
         "fractions": wanted,
         "seed": seed,
@@ -140,6 +144,24 @@ def _warn_of_misses(part: Codes, wanted: Mapping[str, float], labels: Labels | N
         warnings.warn(f"{'; '.join(misses)}; smaller blocks can be shared out better", SplitWarning, stacklevel=4)
 
 
+def _warn_of_losses(part: Codes, wanted: Mapping[str, float], buffer: Any) -> None:
+    """Say if the dead zone has changed the shares of parts: blocks may be too small for it."""
+    size = np.bincount(part[part >= 0], minlength=len(wanted))
+    kept = int(size.sum())
+    losses = [
+        f"{name} has {size[k] / kept:.1%} of the rows that are left, wanted {share:.1%}"
+        for k, (name, share) in enumerate(wanted.items())
+        if size[k] and abs(size[k] - share * kept) > max(share * kept * MISS, 1)
+    ]
+    if losses and size.all():  # an empty part is refused anyway
+        warnings.warn(
+            f"the dead zone of {buffer} drops {1 - kept / len(part):.1%} of the rows, and {'; '.join(losses)}; blocks that are "
+            "several times as wide as the buffer and the rows lose less",
+            SplitWarning,
+            stacklevel=4,
+        )
+
+
 def kept_together(catalog: Catalog, part: Codes, names: Sequence[str], overlap: str) -> Codes:
     """Return parts that place or column decide, mended where rows overlap.
 
@@ -169,16 +191,26 @@ def kept_together(catalog: Catalog, part: Codes, names: Sequence[str], overlap: 
     return kept
 
 
-def length_of(catalog: Catalog, buffer: Any) -> float:
-    """Return a buffer in metres; in pixels (``"8px"``) for rows without a CRS."""
+def length_of(catalog: Catalog, buffer: Any, what: str = "buffer") -> float:
+    """Return a distance between rows in metres; in pixels (``"8px"``) for rows without a CRS."""
     pixels = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*px\s*", buffer) if isinstance(buffer, str) else None
     if (pixels is not None) == catalog.has_crs:
         wanted = "metres, such as '5km'" if catalog.has_crs else "pixels, such as '8px': these rows have no CRS"
-        raise SplitError(f"buffer {buffer!r} must be in {wanted}")
+        raise SplitError(f"{what} {buffer!r} must be in {wanted}")
     found = float(pixels[1]) if pixels else metres(buffer)
     if found <= 0:
-        raise SplitError(f"buffer {buffer!r} must be above 0, or None for no dead zone")
+        raise SplitError(f"{what} {buffer!r} must be above 0, or None for none")
+    pixel = _finest(catalog) if catalog.has_crs else 1.0
+    if found < pixel:
+        raise SplitError(f"{what} {buffer!r} is {found:g} m, less than a pixel of {pixel:g} m; is it in metres?")
     return found
+
+
+def _finest(catalog: Catalog) -> float:
+    """Return about the side of the smallest pixel, metres."""
+    degree = np.array([111_320.0 if crs is not None and crs.is_geographic else 1.0 for crs in catalog.footprints.crs])
+    side = np.hypot(catalog.affine[:, 1], catalog.affine[:, 4]) * degree[catalog.footprints.code]
+    return float(side.min())
 
 
 def dead_zone(catalog: Catalog, part: Codes, distance: float) -> Codes:

@@ -147,5 +147,5 @@ def _h3(places: NDArray[np.float64], resolution: int) -> Labels:
     try:
         from h3.api import numpy_int as h3
     except ImportError:
-        raise MissingDependencyError("H3 cells need h3; install geodata[splits]") from None
+        raise MissingDependencyError("H3 cells need h3; install it with: pip install 'geodata[splits]'") from None
     return np.array([h3.latlng_to_cell(lat, lon, resolution) for lon, lat in places.tolist()], dtype=np.int64)

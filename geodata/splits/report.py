@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from geodata.errors import SplitError
 from geodata.splits.similarity import Decay
+from geodata.splits.verdict import hints, reasons, verdict
 
 if TYPE_CHECKING:
     from rich.console import Group
-    from rich.table import Table
 
 __all__ = ["Audit", "Distances", "Pair", "Part", "Shared"]
 
@@ -78,15 +78,17 @@ class Pair:
     Parameters
     ----------
     part, other : names; distances are those of rows of ``other`` to the nearest of ``part``
-    overlaps : pairs of footprints that share more than 1 % of the smaller
+        Of folds, ``part`` is ``"the rest"``: what is train when ``other`` is held out.
+    overlaps : pairs of footprints, one of each part, that share more than 1 % of the smaller
     repeats : those of them that are the same footprint
-    duplicates : those of them that have the same time, or none
-    touching : rows of ``other`` whose footprint touches or meets one of ``part``
+    duplicates : those of them that have the same time, or where that is unknown the same ids
+    overlapping : rows of ``other`` whose footprint overlaps one of ``part``
+    touching : rows of ``other`` whose footprint touches or overlaps one of ``part``
     shared : id column -> what both have
-    gap : edge to edge
-    centre : centre to centre
+    gap : edge to edge; None where ``part`` is not what others are compared with
+    centre : centre to centre; None as above
     inside : share of rows of ``other`` within the range of time of ``part``
-    days : least number of days between two rows
+    days : least number of days between two rows, 0 where their times meet
     """
 
     part: str
@@ -94,6 +96,7 @@ class Pair:
     overlaps: int | None = None
     repeats: int | None = None
     duplicates: int | None = None
+    overlapping: int | None = None
     touching: int | None = None
     shared: Mapping[str, Shared] = field(default_factory=dict)
     gap: Distances | None = None
@@ -109,11 +112,12 @@ class Audit:
     Parameters
     ----------
     parts : name -> Part, train first
-    pairs : every two parts, those with train first
+    pairs : every two parts, those with train first; of folds each with the rest
     decay : likeness of labels by distance, or None without labels or places
-    thresholds : what was asked for
-    split : recipe and digest of the split
+    thresholds : what was asked for: overlap (share of the smaller), min_distance (metres), max_deviation, ids
+    split : digest and recipe of the split, how many rows the catalog has and how many of them are dropped
     unit : of distances, "m" or "px"
+    train : what others are compared with: a part, or ``"the rest"`` of folds
     points, code : (n, 2) longitude and latitude of at most 50,000 rows and the position of their part, -1 for dropped
         ones: what `plot` draws. Not written by `to_dict`.
     """
@@ -124,18 +128,19 @@ class Audit:
     thresholds: Mapping[str, Any]
     split: Mapping[str, Any]
     unit: str = "m"
+    train: str = "train"
     points: NDArray[np.float64] | None = field(default=None, repr=False, compare=False)
     code: NDArray[np.int16] | None = field(default=None, repr=False, compare=False)
 
     @property
     def reasons(self) -> tuple[str, ...]:
         """Why the split leaks; empty if it holds."""
-        return tuple(_reasons(self))
+        return tuple(reasons(self))
 
     @property
     def hints(self) -> tuple[str, ...]:
         """What breaks no threshold but is worth a look."""
-        return tuple(_hints(self))
+        return tuple(hints(self))
 
     @property
     def passed(self) -> bool:
@@ -144,15 +149,22 @@ class Audit:
 
     @property
     def verdict(self) -> str:
-        """One line: ``leaks: ...`` or ``holds: ...``, and what is worth a look."""
-        reasons, hints = self.reasons, self.hints
-        said = f"leaks: {'; '.join(reasons)}" if reasons else f"holds: {', '.join(_held(self))}"
-        return said + (f"; but {'; '.join(hints)}" if hints else "")
+        """One line: ``leaks: ...``, ``holds: ...`` or ``nothing checked``, and what is worth a look."""
+        return verdict(self)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything but the points of the map, as plain JSON types without infinities."""
-        fields = {k: getattr(self, k) for k in ("pairs", "decay", "reasons", "hints", "thresholds", "split", "unit")}
-        plain: dict[str, Any] = _plain({"passed": self.passed, "verdict": self.verdict, "parts": self.parts, **fields})
+        """Return everything but the points of the map, as plain JSON types without infinities.
+
+        Keys are ``passed``, ``verdict``, ``reasons``, ``hints``, ``train``, ``unit``, ``parts`` (by name: the fields of
+        `Part`), ``pairs`` (a list: the fields of `Pair`; ``shared`` by column: those of `Shared`; ``gap`` and ``centre``:
+        those of `Distances`, whose ``quantile`` has keys "0.0", "0.01", "0.05", "0.25", "0.5", "0.75", "1.0"), ``decay``
+        (None, or the fields of `Decay`), ``thresholds`` (``overlap``, ``min_distance``, ``max_deviation``, ``ids``) and
+        ``split`` (``digest``, ``recipe``, ``rows``, ``dropped``). Lengths are in ``unit``, shares from 0 to 1, times in ISO
+        8601 in UTC. All keys are always there; what is not known is None.
+        """
+        told = ("train", "unit", "parts", "pairs", "decay", "thresholds", "split")
+        said = {"passed": self.passed, "verdict": self.verdict, "reasons": self.reasons, "hints": self.hints}
+        plain: dict[str, Any] = _plain(said | {k: getattr(self, k) for k in told})
         return plain
 
     def save(self, path: str | Path) -> Path:
@@ -199,8 +211,9 @@ class Audit:
         from rich.console import Group
         from rich.text import Text
 
-        tables = [_parts(self), _pairs(self), *([_decay(self.decay)] if self.decay else [])]
-        return Group(*tables, Text(self.verdict, style="green" if self.passed else "bold red"))
+        from geodata.splits.tables import tables
+
+        return Group(*tables(self), Text(self.verdict, style="green" if self.passed else "bold red"))
 
 
 def _plain(value: Any) -> Any:
@@ -217,119 +230,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
-
-
-def _table(title: str, *columns: str) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    for k, name in enumerate(columns):
-        table.add_column(name, justify="right" if k else "left", overflow="fold")
-    return table
-
-
-def _parts(audit: Audit) -> Table:
-    table = _table("parts", "part", "rows", "share", "from", "to", "class deviation mean", "max", "empty classes")
-    whole = sum(p.rows for p in audit.parts.values())
-    for name, part in audit.parts.items():
-        start, end = (t[:10] for t in part.time) if part.time else ("-", "-")
-        mean, worst = ("-" if v is None else f"{v:.3f}" for v in (part.deviation, part.worst))
-        share = f"{part.rows / whole:.1%}" if whole else "-"
-        table.add_row(name, f"{part.rows:,}", share, start, end, mean, worst, ", ".join(part.empty) or "-")
-    return table
-
-
-def _pairs(audit: Audit) -> Table:
-    """Show a fact per line and a pair of parts per column: names of columns are long, numbers are short."""
-    table = _table("pairs", "", *(f"{p.other} -> {p.part}" for p in audit.pairs))
-
-    def row(name: str, *values: Any) -> None:
-        if any(v is not None for v in values):
-            table.add_row(name, *("-" if v is None else v if isinstance(v, str) else f"{v:,}" for v in values))
-
-    for name in ("overlaps", "repeats", "duplicates", "touching"):
-        row(name if name != "repeats" else "same footprint", *(getattr(p, name) for p in audit.pairs))
-    for what, title in (("gap", "edge to edge"), ("centre", "centre to centre")):
-        for q, said in ((0, "least"), (0.01, "1 %"), (0.05, "5 %"), (0.5, "median"), (1, "largest")):
-            found = [getattr(p, what) for p in audit.pairs]
-            row(f"{title}, {said}", *(None if d is None else length(d.quantile[q], audit.unit) for d in found))
-    for name in dict.fromkeys(c for p in audit.pairs for c in p.shared):
-        shared = [p.shared.get(name) for p in audit.pairs]
-        row(f"rows whose {name} is in both", *(s and f"{s.share:.1%} ({s.values:,})" for s in shared))
-    row("rows within its time", *(None if p.inside is None else f"{p.inside:.1%}" for p in audit.pairs))
-    row("least days between", *(None if p.days is None else f"{p.days:,.4g}" for p in audit.pairs))
-    return table
-
-
-def _decay(decay: Decay) -> Table:
-    edges = [f"to {edge / 1000:g} km" for edge in decay.edge[1:]]
-    known = [(edge, v) for edge, v in zip(edges, decay.value, strict=True) if v is not None]
-    settled = "none" if decay.reach is None else length(decay.reach, "m")
-    table = _table(f"labels alike ({decay.kind}); range {settled}", *(edge for edge, _ in known), "random")
-    table.add_row(*(f"{v:.2f}" for _, v in known), f"{decay.random:.2f}")
-    return table
-
-
-def length(value: float, unit: str) -> str:
-    """Return a distance as people read it."""
-    if unit == "m" and value >= 1000:
-        return f"{value / 1000:,.2f} km" if value < 100_000 else f"{value / 1000:,.0f} km"
-    return f"{value:,.4g} {unit}"
-
-
-def _held(audit: Audit) -> list[str]:
-    """Return what was looked for and not found."""
-    train, *others = audit.parts
-    least, most, named = (audit.thresholds[k] for k in ("min_distance", "max_deviation", "ids"))
-    if audit.pairs[0].overlaps is None:
-        out = ["these rows have no place on earth, so nothing is known of overlaps and distances"]
-    else:
-        out = [f"no footprint of {', '.join(others)} overlaps one of {train}", "no duplicates"]
-    out += [f"no {name} in common" for name in named]
-    out += [f"at least {length(least, 'm')} apart"] if least is not None else []
-    if audit.parts[train].deviation is not None:
-        out += ["every class in every part"] + ([f"classes deviate by at most {most:g}"] if most is not None else [])
-    return out
-
-
-def _reasons(audit: Audit) -> list[str]:
-    """Return what breaks a threshold."""
-    out = []
-    least, most, named = (audit.thresholds[k] for k in ("min_distance", "max_deviation", "ids"))
-    for p in audit.pairs:
-        with_train = p.part == next(iter(audit.parts))
-        if p.overlaps and with_train:
-            out.append(f"{p.overlaps:,} footprints of {p.other} overlap one of {p.part}")
-        if p.duplicates:
-            out.append(f"{p.duplicates:,} duplicates in {p.part} and {p.other}")
-        if with_train:
-            shared = {c: s for c, s in p.shared.items() if c in named and s.values}
-            out += [f"{s.share:.1%} of {p.other} have a {c} that is also in {p.part}" for c, s in shared.items()]
-            if least is not None and p.gap is not None and p.gap.quantile[0.0] < least:
-                near = length(p.gap.quantile[0.0], "m")
-                out.append(f"{p.other} comes within {near} of {p.part}, wanted at least {length(least, 'm')}")
-    for name, part in audit.parts.items():
-        if most is not None and part.deviation is not None and part.deviation > most:
-            out.append(f"classes of {name} deviate by {part.deviation:.3f} on average, wanted at most {most:g}")
-        if part.empty:
-            out.append(f"{name} has no {', '.join(part.empty[:3])}" + (" and others" if len(part.empty) > 3 else ""))
-    return out
-
-
-def _hints(audit: Audit) -> list[str]:
-    """Return what breaks no threshold but may well be a leak."""
-    out = []
-    named = audit.thresholds["ids"]
-    for p in audit.pairs:
-        with_train = p.part == next(iter(audit.parts))
-        if p.overlaps and not with_train:
-            out.append(f"{p.overlaps:,} footprints of {p.other} overlap one of {p.part}")
-        elif p.touching and not p.overlaps:
-            out.append(f"{p.other} touches {p.part} ({p.touching:,} rows)")
-        shared = [f"{c} of {s.share:.1%}" for c, s in p.shared.items() if s.values and not (c in named and with_train)]
-        if shared and with_train:
-            out.append(
-                f"{p.other} has from {p.part}: {', '.join(shared)} of its rows (name in ids= what must not be shared)"
-            )
-    return out

@@ -24,6 +24,8 @@ from geodata.errors import SplitError
 
 __all__ = ["DROPPED", "Split", "check_names"]
 
+_TILE = r"#r\d+c\d+h\d+w\d+$"
+
 DROPPED = "dropped"
 """What the dead zone is called: rows that are in no part, so that parts keep a distance."""
 
@@ -182,6 +184,11 @@ class Split(Mapping[str, NDArray[np.object_]]):
         Split
             With a buffer, rows near the parts held out are in its dead zone, taken from the larger side.
         """
+        if "train" in self.parts:
+            raise SplitError(
+                f"this split has a part for training already: {', '.join(self.parts)}; folds are held out of a split by kfold, "
+                "leave_one_region_out or knndm"
+            )
         held = [self._number(test)] + ([] if val is None else [self._number(val)])
         if len(set(held)) < len(held):
             raise SplitError(f"val {val!r} is the part that is held out; give another")
@@ -293,7 +300,11 @@ def _other_keys(mine: pa.Array, theirs: pa.Array, unknown: int, lacking: int) ->
     if lacking:
         first = mine.filter(pc.invert(pc.is_in(mine, value_set=theirs)))[0].as_py()
         said.append(f"{lacking} of {len(mine)} rows of the split are not in the catalog, first {first!r}")
-    return f"{'; '.join(said)}; a split is used whole: give the catalog that it was made from"
+    cut = [pc.any(pc.match_substring_regex(keys, _TILE)).as_py() for keys in (mine, theirs)]
+    advice = (
+        "cut the scenes into the same tiles first" if cut == [True, False] else "give the catalog that it was made from"
+    )
+    return f"{'; '.join(said)}; a split is used whole: {advice}"
 
 
 def _moved(a: Catalog, b: Catalog) -> NDArray[np.int64]:

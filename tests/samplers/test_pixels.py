@@ -131,7 +131,9 @@ def test_background_and_ignored_values():
         sampler = StratifiedPixelSampler(labels, **options)
         return sampler.classes, sorted({int(labels[p]) for q in sampler for p in q.pixels})
 
-    assert classes() == ((1, 7, 255), [1, 7, 255])
+    with pytest.raises(SamplerError, match="labels hold 0 and -100"):
+        classes()
+    assert classes(background=None, ignore=(0,)) == ((1, 7, 255), [1, 7, 255])
     assert classes(background=None, ignore=(255,)) == ((0, 1, 7), [0, 1, 7])
     assert classes(background=255) == ((0, 1, 7), [0, 1, 7])
     with pytest.raises(SamplerError, match="hold no class"):
@@ -210,3 +212,21 @@ def test_what_cannot_be_is_refused(labels, options, said):
     if options.get("train") is not None:
         with pytest.raises(SamplerError, match="short='all'"):
             pixel_split(labels, short="all")
+
+
+def test_masks_of_which_0_is_a_class_are_not_taken_for_unlabelled():
+    labels = np.array([[0, 0, 1, 1], [-100, 0, 1, -100]])
+    for make in (
+        lambda **o: StratifiedPixelSampler(labels, per_class=1, **o),
+        lambda **o: pixel_split(labels, per_class=1, **o),
+    ):
+        with pytest.raises(SamplerError, match="0 is a class and background=None"):
+            make()
+        assert make(background=None)
+    assert StratifiedPixelSampler(labels, per_class=1, background=None).classes == (0, 1)
+
+
+def test_it_says_what_it_is():
+    assert repr(StratifiedPixelSampler(np.ones((3, 3), int), per_class=1)) == (
+        "StratifiedPixelSampler(9 samples an epoch, epoch 0, seed 0)"
+    )

@@ -17,7 +17,9 @@ from geodata.errors import CatalogError, SplitError
 from geodata.splits.audit import audit
 from geodata.splits.labels import labels_of
 from geodata.splits.nearest import Outlines
+from geodata.splits.report import Audit
 from geodata.splits.similarity import decay, likeness
+from geodata.splits.split import Split
 
 pytest.importorskip("scipy")
 
@@ -76,14 +78,14 @@ def test_overlaps_repeats_and_duplicates_are_counted_between_parts_only():
     assert (between.overlaps, between.repeats, between.duplicates) == (2, 1, 0)
     assert between.gap is None
     assert not found.passed
+    assert (val.overlapping, test.overlapping, between.overlapping) == (1, 2, 2)
     assert found.reasons == (
-        "1 footprints of val overlap one of train",
-        "1 duplicates in train and val",
-        "2 footprints of test overlap one of train",
+        "1 of 3 rows of val (33.3%) overlap train",
+        "2 of 3 rows of test (66.7%) overlap train",
+        "1 duplicate in train and val",
     )
-    assert found.verdict.startswith("leaks: 1 footprints of val overlap") and found.hints == (
-        "2 footprints of test overlap one of val",
-    )
+    assert found.verdict.startswith("leaks: 1 of 3 rows of val")
+    assert found.hints == ("2 of 3 rows of test (66.7%) overlap val",)
 
 
 def test_only_the_same_pixels_are_the_same_footprint():
@@ -92,7 +94,8 @@ def test_only_the_same_pixels_are_the_same_footprint():
     affine[2], affine[3] = (10, 0, 500_005, 0, -10, 5_600_000), (10, 0.01, 500_000, 0, -10, 5_600_000)
     affine[4] = (20, 0, 500_000, 0, -20, 5_600_000)
     shape = [(100, 100), (101, 100), (100, 100), (100, 100), (50, 50), (100, 100)]
-    catalog = Catalog.from_columns(key=list("abcdef"), affine=affine, shape=shape, crs=crs)
+    times = [(0, 0)] * 6
+    catalog = Catalog.from_columns(key=list("abcdef"), affine=affine, shape=shape, crs=crs, time=times)
     test = pair(audit(catalog, Parts([0, 1, 1, 1, 1, 1], ("train", "test"))), "test")
     assert (test.overlaps, test.repeats, test.duplicates) == (5, 1, 1)
 
@@ -125,10 +128,11 @@ def test_what_no_threshold_forbids_is_a_hint():
     split = Parts([0, 1, 2])
     found = audit(catalog, split)
     assert found.passed
-    assert found.verdict.startswith(
-        "holds: no footprint of val, test overlaps one of train, no duplicates; but val touches"
+    assert found.verdict == (
+        "holds: no footprint of val or test overlaps train; least distance to train: val 0 m, test 8.00 km; "
+        "but 1 of 1 row of val (100.0%) touch train; shared with train: tile (100.0% of val); name in ids what must not "
+        "be shared"
     )
-    assert "tile of 100.0%" in found.hints[1]
     assert pair(found, "val").shared["scene"].values == 0
     named = audit(catalog, split, ids=["tile"])
     assert named.reasons == ("100.0% of val have a tile that is also in train",)
@@ -249,7 +253,7 @@ def test_rows_without_a_place_have_ids_and_classes_only():
     one = pair(found, "test")
     assert one.overlaps is None and one.gap is None and one.centre is None and found.decay is None
     assert found.passed and "no place on earth" in found.verdict
-    with pytest.raises(SplitError, match="there are no metres"):
+    with pytest.raises(SplitError, match="min_distance '1km' must be in pixels"):
         audit(catalog, Parts([0, 0, 1, 1], ("train", "test")), min_distance="1km")
 
 
@@ -326,7 +330,7 @@ def test_an_audit_as_text_and_json(tmp_path):
     assert read["passed"] is False and read["verdict"] == found.verdict
     assert read["pairs"][0]["gap"]["quantile"]["0.0"] == 0.0 and read["split"]["recipe"]["seed"] == 3
     text = str(found)
-    for wanted in ("val -> train", "edge to edge, least", "leaks: ", "class deviation", "labels alike (jaccard)"):
+    for wanted in ("vs train", "edge to edge, nearest", "leaks: ", "classes off", "alike (jaccard)"):
         assert wanted in text
     assert max(map(len, text.splitlines())) <= 120 and "\x1b" not in text
 
@@ -345,7 +349,7 @@ def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"train": "fold0"}, SplitError, "no part 'fold0'; there are train, val, test; of folds take"),
+        ({"train": "fold0"}, SplitError, "no part 'fold0'; there are train, val, test$"),
         ({"test": "tset"}, SplitError, "no part 'tset'"),
         ({"test": "train"}, SplitError, "must be two or more parts that differ"),
         ({"test": []}, SplitError, "must be two or more parts that differ"),
@@ -360,6 +364,257 @@ def test_what_cannot_be_audited(options, error, message):
     catalog = patches([(0, 0), (2_000, 0), (4_000, 0)], labels=pa.array([["a"], ["b"], ["c"]]))
     with pytest.raises(error, match=message):
         audit(catalog, Parts([0, 1, 2]), **options)
+
+
+# ---------------------------------------------------------------------- duplicates
+
+
+def duplicates(catalog, **options):
+    return pair(audit(catalog, Parts([0, 1], ("train", "test")), **options), "test").duplicates
+
+
+@pytest.mark.parametrize(
+    ("times", "columns", "wanted"),
+    [
+        ([(5, 5), (5, 5)], {"scene": ["a", "b"]}, 1),
+        ([(5, 5), (6, 6)], {"scene": ["a", "a"]}, 0),
+        ([(5, 5), (-math.inf, math.inf)], {"scene": ["a", "a"]}, 0),
+        (None, {"scene": ["a", "b"]}, 0),
+        (None, {"scene": ["a", "a"], "date": [1, 2]}, 0),
+        (None, {"scene": ["a", "a"]}, 1),
+        (None, {"scene": ["a", "a"], "date": [None, None]}, 1),
+        (None, {"scene": [None, "a"]}, 0),
+        (None, {"scene": pa.nulls(2)}, 0),
+        (None, {"weather": ["sun", "sun"]}, 0),
+    ],
+)
+def test_duplicates_are_only_what_is_known_to_be_the_same(times, columns, wanted):
+    catalog = patches([(0, 0), (0, 0)], time=times, **columns)
+    assert duplicates(catalog) == wanted
+    assert pair(audit(catalog, Parts([0, 1], ("train", "test"))), "test").repeats == 1
+
+
+def test_ids_that_are_named_tell_rows_of_one_place_apart():
+    catalog = patches([(0, 0), (0, 0)], scene=["a", "a"], camera=[1, 2])
+    assert duplicates(catalog) == 1 and duplicates(catalog, ids=["camera"]) == 0
+
+
+def test_a_series_is_counted_without_a_list_of_its_pairs(monkeypatch):
+    rng = np.random.default_rng(5)
+    places, dates = 6, 40
+    where = rng.integers(0, places, 240)
+    code = rng.choice([0, 0, 1, 2, -1], 240)
+    when = rng.integers(0, dates, 240)
+    # Places 0 and 1 overlap by half, 2 and 3 are equal to a ten-thousandth of a pixel, the others lie alone.
+    x = np.array([0, 500, 5_000, 5_000.001, 9_000, 12_000])
+    catalog = patches([(x[p], 0) for p in where], time=np.stack([when, when], axis=1) * 86_400.0)
+    asked = []
+    from geodata.catalog import overlaps
+
+    exact = overlaps.overlaps
+    monkeypatch.setattr(overlaps, "overlaps", lambda some, *a: asked.append(len(some)) or exact(some, *a))
+    found = audit(catalog, Parts(code))
+    assert asked == [places], "only distinct footprints are compared"
+    upon = {(0, 1), (1, 0), (2, 3), (3, 2), *((p, p) for p in range(places))}
+    for one in found.pairs:
+        a, b = (np.flatnonzero(code == ("train", "val", "test").index(name)) for name in (one.part, one.other))
+        met = [(i, j) for i, j in product(a, b) if (where[i], where[j]) in upon]
+        same = [(i, j) for i, j in met if (where[i], where[j]) not in ((0, 1), (1, 0))]
+        twice = [(i, j) for i, j in same if when[i] == when[j]]
+        assert (one.overlaps, one.repeats, one.duplicates) == (len(met), len(same), len(twice))
+        assert one.overlapping == len({j for _, j in met})
+
+
+# ---------------------------------------------------------------------- folds and parts of other names
+
+
+def folded(catalog, code, near=None):
+    names = tuple(f"fold{k}" for k in range(max(code) + 1))
+    return Split(catalog, np.asarray(code, dtype=np.int16), names, {}, near=near)
+
+
+def test_folds_are_each_compared_with_the_rest():
+    catalog = patches([(0, 0), (500, 0), (9_000, 0), (15_000, 0)])
+    found = audit(catalog, folded(catalog, [1, 2, 0, 0]))
+    # No footprint of the first fold overlaps another; those of the others do.
+    assert [(p.part, p.other, p.overlapping) for p in found.pairs] == [
+        ("the rest", "fold0", 0),
+        ("the rest", "fold1", 1),
+        ("the rest", "fold2", 1),
+    ]
+    assert found.reasons == (
+        "1 of 1 row of fold1 (100.0%) overlap the rest",
+        "1 of 1 row of fold2 (100.0%) overlap the rest",
+    )
+    assert found.train == "the rest" and list(found.parts) == ["fold0", "fold1", "fold2"]
+
+
+def test_the_buffer_of_folds_counts():
+    catalog = patches([(0, 0), (1_500, 0), (9_000, 0), (15_000, 0)])
+    split = folded(catalog, [0, 1, 1, 0], near=np.array([[0, 1], [1, 0]]))
+    found = audit(catalog.take([3, 1, 0, 2]), split, min_distance="4km")
+    assert found.passed and [p.gap.quantile[0.0] for p in found.pairs] == pytest.approx([5_000, 5_000], rel=1e-3)
+    assert not audit(catalog, folded(catalog, [0, 1, 1, 0]), min_distance="4km").passed
+
+
+def test_a_part_called_training_is_train():
+    catalog = patches([(0, 0), (3_000, 0), (6_000, 0)])
+    found = audit(catalog, Parts([1, 0, 2], ("validation", "training", "test")))
+    assert found.train == "training" and list(found.parts) == ["training", "validation", "test"]
+
+
+def test_one_part_has_nothing_to_be_compared_with():
+    catalog = patches([(0, 0), (3_000, 0)])
+    with pytest.raises(SplitError, match="one part, 'all', and nothing to compare"):
+        audit(catalog, Parts([0, 0], ("all",)))
+    with pytest.raises(SplitError, match="no part is called train; name train= of a, b"):
+        audit(catalog, Parts([0, 1], ("a", "b")), test="a")
+
+
+# ---------------------------------------------------------------------- what is said
+
+
+def test_dropped_rows_and_parts_that_are_left_out_are_told_apart():
+    catalog = patches([(3_000 * k, 0) for k in range(6)])
+    found = audit(catalog, Parts([0, 0, 1, 2, 2, -1]), test="test")
+    assert (found.split["rows"], found.split["dropped"]) == (6, 1)
+    assert sorted(found.code.tolist()) == [-1, 0, 0, 1, 1], "val is not drawn as dropped"
+    lines = {line.split()[0]: line.split()[-2:] for line in str(found).splitlines() if line.strip().endswith("%")}
+    assert lines["train"] == ["2", "33.3%"] and lines["(dropped)"] == ["1", "16.7%"]
+    assert "(not audited)      1   16.7%" in str(found)
+
+
+def at_80(found):
+    from io import StringIO
+
+    from rich.console import Console
+
+    console = Console(file=StringIO(), width=80, color_system=None)
+    console.print(found)
+    return console.file.getvalue()
+
+
+def test_tables_fit_80_columns_and_break_no_date():
+    places = grid_of(12, 3_000)
+    day = 86_400.0 * 18_000
+    catalog = patches(places.tolist(), label=[f"c{k % 3}" for k in range(144)], time=[(day, day)] * 144)
+    found = audit(catalog, Parts(places[:, 0] // 12_000), labels="label")
+    text = at_80(found)
+    assert max(map(len, text.splitlines())) <= 80
+    assert text.count("2019-04-14   2019-04-14") == 3
+    for heading in ("edge to edge, nearest", "10 to 20 km"):
+        assert heading in text
+
+
+def test_twenty_folds_stand_below_each_other():
+    places = grid_of(20, 3_000)
+    catalog = patches(places.tolist(), scene=["s"] * 400)
+    found = audit(catalog, folded(catalog, places[:, 0] // 3_000))
+    text = at_80(found)
+    assert len(found.pairs) == 20 and "fold19 vs the rest" in text
+    assert max(map(len, text.splitlines())) <= 80 and len(text.splitlines()) < 100
+    assert len(found.verdict) < 300 and "the worst of 20 parts" in found.verdict
+
+
+def test_of_many_parts_only_those_are_shown_that_meet():
+    code = np.arange(8)
+    places = [(10_000 * k, 0) for k in range(7)] + [(60_500, 0)]
+    text = str(audit(patches(places), Parts(code, ("train", *(f"t{k}" for k in range(1, 8))))))
+    assert "t7 vs t6" in text and "t5 vs t4" not in text and "t5 vs train" in text
+
+
+def test_names_that_look_like_markup_are_shown_as_they_are():
+    catalog = patches([(0, 0), (3_000, 0)], label=["[bold]a", "b"])
+    text = str(audit(catalog, Parts([0, 1], ("train", "[red]test[/]")), labels="label"))
+    (line,) = (line for line in text.splitlines() if line.startswith("  [red]test[/]"))
+    assert line.endswith("[bold]a")
+
+
+def test_where_nothing_is_checked_that_is_what_is_said():
+    found = audit(table(4), Parts([0, 0, 1, 1], ("train", "test")))
+    assert found.verdict.startswith("nothing checked; but these rows have no place on earth")
+    assert "vs train" not in str(found), "no table without a line"
+
+
+def test_rows_with_times_alone():
+    day = 86_400.0
+    when = [(k * day, k * day) for k in (0, 1, 5, 9)]
+    catalog = Catalog.from_columns(
+        key=list("abcd"), affine=[(1, 0, 0, 0, 1, 0)] * 4, shape=[(8, 8)] * 4, crs=None, time=when
+    )
+    found = audit(catalog, Parts([0, 0, 1, 1], ("train", "test")))
+    assert pair(found, "test").days == 4 and pair(found, "test").inside == 0
+    text = str(found)
+    assert "least gap, days" in text and "footprints\n" not in text and "edge to edge" not in text
+
+
+def test_distances_that_nobody_knows_do_not_pass_for_far_ones():
+    catalog = patches([(0, 0), (9_000, 0)])
+    lost = Catalog.from_columns(
+        key=["a", "b"],
+        affine=[(10, 0, 500_000, 0, -10, 5_600_000), (10, 0, 1e12, 0, -10, 1e12)],
+        shape=[(100, 100)] * 2,
+        crs=UTM,
+    )
+    split = Parts([0, 1], ("train", "test"))
+    assert audit(catalog, split, min_distance="5km").passed
+    found = audit(lost, split, min_distance="5km")
+    assert found.reasons == ("1 of 1 row of test (100.0%) have no known distance to train, wanted at least 5.00 km",)
+
+
+def test_columns_of_lists_are_no_ids_unless_named():
+    catalog = patches([(0, 0), (3_000, 0)], date=pa.array([["x"], ["y"]]), scene=pa.nulls(2), field=[None, 3])
+    shared = pair(audit(catalog, Parts([0, 1], ("train", "test"))), "test").shared
+    assert sorted(shared) == ["field", "scene"] and shared["scene"].values == 0
+    with pytest.raises(SplitError, match="ids must be single values"):
+        audit(catalog, Parts([0, 1], ("train", "test")), ids=["date"])
+
+
+def test_a_dictionary_that_holds_null():
+    column = pa.DictionaryArray.from_arrays(pa.array([0, 1, 0]), pa.array(["a", None]))
+    labels = labels_of(table(3, classes=column), "classes")
+    assert labels.names == ("a",) and labels.dense(np.arange(3)).tolist() == [[1], [0], [1]]
+
+
+def test_many_classes_that_lack_are_counted():
+    catalog = table(40, label=[f"c{k:02d}" for k in range(39)] + ["c00"])
+    found = audit(catalog, Parts([0] * 39 + [1], ("train", "test")), labels="label")
+    assert found.reasons == ("test has no c01, c02, c03 and 35 other classes",)
+    assert max(map(len, at_80(found).splitlines())) <= 80
+
+
+def test_two_rows_are_too_few_for_likeness_and_say_so():
+    catalog = patches([(0, 0), (3_000, 0)], label=["a", "a"])
+    found = audit(catalog, Parts([0, 1], ("train", "test")), labels="label")
+    assert set(found.decay.value) == {None} and found.decay.reach is None
+    assert "how alike" not in str(found)
+    json.dumps(found.to_dict(), allow_nan=False)
+
+
+def test_the_keys_of_the_json_are_those_of_the_docstring():
+    catalog = patches([(0, 0), (3_000, 0)], label=["a", "a"], scene=["s", "t"])
+    told = audit(catalog, Parts([0, 1], ("train", "test")), labels="label").to_dict()
+    bare = audit(table(2), Parts([0, 1], ("train", "test"))).to_dict()
+    assert list(told) == list(bare)
+    assert [list(p) for p in told["pairs"]] == [list(p) for p in bare["pairs"]]
+    text = Audit.to_dict.__doc__
+    for key in (*told, *told["thresholds"], *told["split"]):
+        assert f"``{key}``" in text, key
+    quantile = list(told["pairs"][0]["gap"]["quantile"])
+    assert all(f'"{q}"' in text for q in quantile) and json.loads(json.dumps(told, allow_nan=False)) == told
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_deviation": -0.1}, "must be at least 0"),
+        ({"max_deviation": math.nan}, "must be at least 0"),
+        ({"max_deviation": 0.1}, "needs labels"),
+    ],
+)
+def test_thresholds_that_cannot_be_met(options, message):
+    with pytest.raises(SplitError, match=message):
+        audit(patches([(0, 0), (3_000, 0)]), Parts([0, 1], ("train", "test")), **options)
 
 
 @pytest.mark.slow
@@ -407,3 +662,11 @@ def test_the_shipped_splits_of_spectralearth_share_their_scenes(realdata):
         assert not found.passed and "of test have a scene that is also in train" in found.verdict
         seen[task.name] = len({s for s, part in zip(scene, code, strict=True) if part != 1})
     assert len(seen) == 9 and seen["enmap_corine"] == 875  # in train and test; val has two more
+
+
+def test_what_is_no_split_is_named():
+    catalog = table(2)
+    with pytest.raises(SplitError, match=r"got dict: .*splits\.predefined\(catalog, split\)"):
+        audit(catalog, {"train": ["k0"], "test": ["k1"]})
+    with pytest.raises(SplitError, match="rows of a Catalog are split, got Parts"):
+        audit(Parts([0, 1], ("train", "test")), catalog)

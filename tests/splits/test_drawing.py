@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 import numpy as np
@@ -10,7 +11,8 @@ import pytest
 from geodata.catalog import Catalog
 from geodata.errors import MissingDependencyError, SplitError
 from geodata.splits.audit import audit
-from geodata.splits.drawing import COLOURS, DROPPED
+from geodata.splits.drawing import COLOURS, DROPPED, _colours, draw
+from geodata.splits.split import Split
 
 pytest.importorskip("scipy")
 
@@ -83,7 +85,15 @@ def test_rows_without_a_place_are_drawn_as_such(tmp_path):
     )
     bare = audit(catalog, Halves())
     picture = pixels(bare.plot(tmp_path / "bare.png"))
-    assert share_of(picture, COLOURS[0]) == 0 and (picture[..., :3] < 0.5).any()
+    bars = [share_of(picture, colour) for colour in COLOURS[:2]]
+    assert min(bars) > 0.02 and bars[0] == pytest.approx(bars[1], rel=0.1)
+    assert "parts (no place on earth)" in texts(bare) and "no distances" in texts(bare)
+
+
+def test_a_long_verdict_takes_two_lines(found):
+    pytest.importorskip("matplotlib")
+    (title,) = (text for text in texts(found) if text.startswith(("holds", "leaks")))
+    assert len(title) > 150 and len(title.splitlines()) == 2
 
 
 def test_a_picture_needs_a_name_that_ends_in_png(found, tmp_path):
@@ -96,3 +106,73 @@ def test_without_matplotlib_the_extra_is_named(found, tmp_path, monkeypatch):
     with pytest.raises(MissingDependencyError, match=r"geodata\[plot\]"):
         found.plot(tmp_path / "audit.png")
     assert list(tmp_path.iterdir()) == []
+
+
+class Named(Halves):
+    """The same halves by other names."""
+
+    def __init__(self, *parts):
+        self.parts = parts
+
+
+def drawn(catalog, split, path, **options):
+    return pixels(audit(catalog, split, **options).plot(path))
+
+
+def texts(found):
+    """All text of the picture of an audit."""
+    from matplotlib.figure import Figure
+    from matplotlib.text import Text
+
+    seen = []
+    kept = Figure.savefig
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", lambda self, *a, **k: (kept(self, *a, **k), seen.append(self)))
+        draw(found, io.BytesIO())
+    return [t.get_text() for t in seen[0].findobj(Text)]
+
+
+def squares(n, step=3_000):
+    return Catalog.from_columns(
+        key=[f"k{i}" for i in range(n)],
+        affine=[(10, 0, 500_000 + step * k, 0, -10, 5_600_000) for k in range(n)],
+        shape=[(100, 100)] * n,
+        crs="EPSG:32633",
+    )
+
+
+def test_names_that_matplotlib_takes_for_more_than_text(tmp_path):
+    pytest.importorskip("matplotlib")
+    catalog = squares(60)
+    found = audit(catalog, Named("_a$x_$", "b$"), train="b$")
+    found.plot(tmp_path / "odd.png")
+    said = texts(found)
+    assert r" _a\$x_\$" in said and r"b\$" in said
+
+
+def test_twenty_folds_have_twenty_colours_and_a_legend_that_fits(tmp_path):
+    pytest.importorskip("matplotlib")
+    catalog = squares(400)
+    split = Split(catalog, (np.arange(400) % 20).astype(np.int16), tuple(f"fold{k}" for k in range(20)))
+    found = audit(catalog, split)
+    colours = _colours(found)
+    assert len(set(colours)) == 20
+    picture = pixels(found.plot(tmp_path / "folds.png"))
+    assert all(share_of(picture, c) > 0 for c in colours)
+    assert "nearest row of the rest" in texts(found)
+
+
+def test_a_legend_of_very_many_parts_says_how_many_more():
+    pytest.importorskip("matplotlib")
+    catalog = squares(60)
+    split = Split(catalog, np.arange(60, dtype=np.int16), tuple(f"p{k}" for k in range(60)))
+    said = texts(audit(catalog, split))
+    assert any(text.endswith("and 36 more") for text in said)
+
+
+def test_two_rows_are_enough_for_a_picture(tmp_path):
+    pytest.importorskip("matplotlib")
+    catalog = squares(2)
+    split = Split(catalog, np.array([0, 1], dtype=np.int16), ("train", "test"))
+    picture = drawn(catalog, split, tmp_path / "two.png")
+    assert min(share_of(picture, c) for c in COLOURS[:2]) > 0

@@ -263,7 +263,7 @@ def test_few_rows(n):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert set(splits.blocks(few, size="1km", fractions=HALVES).counts) == {"train", "test"}
-        assert len(splits.kfold(few, 2, splits.blocks, size="1km", buffer="1m").fold(0)["test"]) > 0
+        assert len(splits.kfold(few, 2, splits.blocks, size="1km", buffer="20m").fold(0)["test"]) > 0
         split = splits.cells(few, cell="h3:9", fractions=HALVES, group=["kind", "country"])
         assert split.recipe["group"] == ["kind", "country"]
 

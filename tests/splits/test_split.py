@@ -209,3 +209,16 @@ def test_catalogs_remember_their_dataset(tmp_path):
     assert Catalog.load(catalog.save(tmp_path / "c.parquet")).dataset == ("trees", "3")
     assert catalog.tile(60).dataset == catalog.where(country="Austria").dataset == ("trees", "3")
     assert patches(3).dataset == ("", "")
+
+
+def test_a_split_of_tiles_beside_their_scenes_says_so(catalog):
+    tiles = catalog.tile(60)
+    split = splits.blocks(tiles, size="30km", fractions=THIRDS)
+    with pytest.raises(SplitError, match="cut the scenes into the same tiles first"):
+        split.codes(catalog)
+
+
+def test_tables_are_not_loaded_but_read(tmp_path, split):
+    path = split.save(tmp_path / "s.csv")
+    with pytest.raises(SplitError, match=r"s\.csv is a table or list of keys, not GeoParquet: splits\.predefined"):
+        Split.load(path)

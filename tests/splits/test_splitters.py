@@ -532,3 +532,55 @@ def test_other_nonsense(catalog):
         splits.kfold(catalog, 3, splits.blocks, size="20km", fractions=HALVES)
     with pytest.raises(SplitError, match="seed -1"):
         splits.blocks(catalog, size="20km", fractions=HALVES, seed=-1)
+
+
+# ---------------------------------------------------------------------- what newcomers do
+
+
+def test_a_dataset_in_place_of_its_catalog_is_named(tmp_path, catalog):
+    from makers import write_tif
+
+    from geodata.datasets import RasterDataset
+
+    ds = RasterDataset(write_tif(tmp_path / "a.tif"))
+    for make in (
+        lambda: splits.blocks(ds, size="1km", fractions=HALVES),
+        lambda: splits.time(ds, fractions=HALVES),
+        lambda: splits.kfold(ds, 2, splits.blocks, size="1km"),
+        lambda: splits.predefined(ds, "country"),
+    ):
+        with pytest.raises(SplitError, match=r"got RasterDataset: give dataset\.catalog"):
+            make()
+
+
+def test_a_dead_zone_that_eats_a_part_is_said(catalog):
+    with pytest.warns(SplitWarning, match=r"the dead zone of 15km drops \d+.\d% of the rows, and val has"):
+        splits.blocks(catalog, size="30km", fractions=THIRDS, buffer="15km")
+
+
+def test_a_buffer_in_degrees_is_noticed(catalog):
+    with pytest.raises(SplitError, match=r"buffer 0.01 is 0.01 m, less than a pixel of 10 m; is it in metres\?"):
+        splits.blocks(catalog, size="30km", fractions=THIRDS, buffer=0.01)
+
+
+def test_folds_are_held_out_of_folds_only(catalog):
+    split = splits.blocks(catalog, size="30km", fractions=THIRDS)
+    with pytest.raises(SplitError, match="has a part for training already: train, val, test"):
+        split.fold("val")
+
+
+def test_counted_pixels_are_shared_out_and_audited(tmp_path):
+    from makers import north_up, write_tif
+
+    import geodata as gd
+    from geodata.datasets import RasterDataset
+
+    rng = np.random.default_rng(0)
+    write_tif(tmp_path / "a.tif", rng.integers(0, 3, (256, 256)).astype(np.uint8), north_up())
+    tiles = RasterDataset(tmp_path, categorical=True, classes=["a", "b", "c"]).tile(16)
+    counts = gd.count_pixels(tiles, cell=16)
+    split = splits.blocks(tiles.catalog, size="320m", fractions=HALVES, stratify=counts)
+    same = splits.blocks(tiles.catalog, size="320m", fractions=HALVES, stratify=counts.per_row)
+    assert split.digest == same.digest
+    report = splits.audit(tiles.catalog, split, labels=counts, similarity=False)
+    assert set(report.parts["train"].prevalence) == {"a", "b", "c"}

@@ -40,7 +40,11 @@ def check_root(root: Path, needs: Sequence[str], spec: DatasetSpec) -> None:
     likely = _likely(root, needs) if root.is_dir() else None
     hint = f"; {likely} does: give that" if likely is not None else ""
     where = "download=True gets it" if spec.downloadable else f"bring your own copy from {spec.home}"
-    raise NoFilesError(f"{spec.title}: {problem}{hint}; {where}. Expected below the root:\n{spec.tree}")
+    light = [content.key for content in spec.contents if not content.needs] if spec.listed else []
+    without = (
+        f"; keys={light} reads the tables alone" if light and all(found_below(root, n) for n in spec.needs) else ""
+    )
+    raise NoFilesError(f"{spec.title}: {problem}{hint}; {where}{without}. Expected below the root:\n{spec.tree}")
 
 
 def found_below(root: Path, need: str) -> bool:

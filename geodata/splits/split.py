@@ -171,6 +171,37 @@ class Split(Mapping[str, NDArray[np.object_]]):
         """Return the row numbers of a part in a catalog; errors as in `codes`."""
         return np.flatnonzero(self.codes(catalog) == self._position(part))
 
+    def mask(self, part: str, item: str | None = None) -> NDArray[np.bool_]:
+        """Return which pixels of an item lie in a part, of a split of its tiles.
+
+        Parameters
+        ----------
+        part : name of a part, or ``"dropped"``
+        item : key of the item that tiles were cut from; None if it is one
+
+        Returns
+        -------
+        (H, W) bool, as large as the tiles reach
+
+        Raises
+        ------
+        SplitError
+            If these are no tiles, of several items, or of none of that key.
+        """
+        if "tile_of" not in self.catalog.table.column_names:
+            raise SplitError("a split of whole items has no pixels; cut them first: catalog.tile(8)")
+        of = self.catalog.column("tile_of")
+        if item is None and len(set(of.tolist())) > 1:
+            raise SplitError(f"these are tiles of {len(set(of.tolist()))} items; name one, for example {of[0]!r}")
+        rows = np.flatnonzero(of == (of[0] if item is None else item))
+        if not len(rows):
+            raise SplitError(f"no tile is of {item!r}; the first is of {of[0]!r}")
+        low, high = self.catalog.origin[rows], self.catalog.origin[rows] + self.catalog.shape[rows]
+        out = np.zeros(tuple(high.max(axis=0).tolist()), dtype=bool)
+        for k in np.flatnonzero(self.code[rows] == self._position(part)).tolist():
+            out[low[k, 0] : high[k, 0], low[k, 1] : high[k, 1]] = True
+        return out
+
     def fold(self, test: str | int, *, val: str | int | None = None) -> Split:
         """Hold out one part: ``test``, and ``train`` of all others.
 

@@ -222,3 +222,19 @@ def test_tables_are_not_loaded_but_read(tmp_path, split):
     path = split.save(tmp_path / "s.csv")
     with pytest.raises(SplitError, match=r"s\.csv is a table or list of keys, not GeoParquet: splits\.predefined"):
         Split.load(path)
+
+
+def test_the_pixels_of_a_part_of_a_scene(tmp_path):
+    scene = Catalog.from_columns(key=["a", "b"], affine=[[1, 0, 0, 0, 1, 0]] * 2, shape=[[61, 47], [20, 30]], crs=None)
+    split = splits.blocks(scene.tile(5), size="15px", fractions={"train": 0.5, "test": 0.5}, buffer="2px")
+    for item, shape in (("a", (61, 47)), ("b", (20, 30))):
+        masks = [split.mask(part, item) for part in split]
+        assert {m.shape for m in masks} == {shape} and (np.sum(masks, axis=0) == 1).all()
+    again = Split.load(split.save(tmp_path / "s.parquet"))
+    assert (again.mask("test", "a") == split.mask("test", "a")).all() and split.mask("test", "a").any()
+    with pytest.raises(SplitError, match="tiles of 2 items; name one, for example 'a'"):
+        split.mask("train")
+    with pytest.raises(SplitError, match="no tile is of 'c'"):
+        split.mask("train", "c")
+    with pytest.raises(SplitError, match="whole items has no pixels"):
+        splits.random(loose(), fractions={"a": 0.5, "b": 0.5}).mask("a")

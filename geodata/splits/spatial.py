@@ -96,7 +96,7 @@ def blocks(
         Rows of latitude from the equator, cut into squares from 180 degrees west: a block does not move when data are added.
     fractions : share of each part by name; they sum to 1
     seed : int
-    stratify : None, column of classes (text, numbers, or lists of them), or (N, K) numbers such as pixels per class
+    stratify : None, column of classes (text, numbers, or lists of them), (N, K) numbers, or what `geodata.count_pixels` counted
         Parts then get about their share of each class.
     buffer : None, or a length ``"5km"``, metres; pixels (``"8px"``) without a CRS
         Rows of the larger part that lie nearer than this to a smaller one, edge to edge, go to the dead zone ``"dropped"``.

@@ -12,8 +12,16 @@ import numpy as np
 
 from geodata.errors import QueryError
 
-__all__ = ["ALWAYS", "Interval"]
+__all__ = ["ALWAYS", "DAY", "YEAR", "Interval", "length_of_time"]
 
+DAY = 86400.0
+"""Seconds."""
+
+YEAR = 365.2425 * DAY
+"""Mean year of the calendar, seconds."""
+
+_SPAN = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([hdwy])\s*$")
+_UNITS = {"h": 3600.0, "d": DAY, "w": 7 * DAY, "y": YEAR}
 _PARTIAL = re.compile(r"^(\d{4})(?:-?(\d{2})(?:-?(\d{2}))?)?$")
 _WHOLE = {"Y": 4, "M": 7, "D": 10}
 """Letters of ISO text that a numpy unit of years, months or days stands for."""
@@ -89,6 +97,16 @@ class Interval:
 
     def __repr__(self) -> str:
         return f"Interval({_text(self.start)!r}, {_text(self.end)!r})"
+
+
+def length_of_time(value: Any) -> float | None:
+    """Return seconds of a number of days, or of text such as ``"12h"``, ``"30d"``, ``"2w"``, ``"1y"``; None if it is neither."""
+    match = _SPAN.match(value) if isinstance(value, str) else None
+    if match is not None:
+        return float(match[1]) * _UNITS[match[2]]
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf:
+        return float(value) * DAY
+    return None
 
 
 def _span(value: Any) -> tuple[float, float]:

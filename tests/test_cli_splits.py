@@ -198,14 +198,12 @@ def test_a_part_that_is_not_there_is_not_replaced(run, table):
     ],
 )
 def test_a_map_of_parts_of_any_name(run, table, tmp_path, arguments):
-    pytest.importorskip("matplotlib")
     code, _, err = run("split", table, *arguments, "-o", tmp_path / "s.parquet", "--show", tmp_path / "m.png")
     assert code == 0, err
     assert (tmp_path / "m.png").read_bytes()[:4] == b"\x89PNG"
 
 
 def test_rows_without_a_place_are_drawn_too(run, tmp_path):
-    pytest.importorskip("matplotlib")
     table = loose().save(tmp_path / "c.parquet")
     given = ("--method", "hash", "--fractions", "train=.5,test=.5", "-o", tmp_path / "s.parquet")
     assert run("split", table, *given, "--show", tmp_path / "m.png")[0] == 0

@@ -16,6 +16,7 @@ from geodata.errors import CRSError
 from geodata.grid import Grid
 
 __all__ = [
+    "DEGREE",
     "Footprints",
     "boxes84",
     "distance_km",
@@ -23,10 +24,14 @@ __all__ = [
     "lonlat_parts",
     "lonlat_polygons",
     "middles",
+    "pixel_metres",
     "project",
     "rings",
     "unwrapped",
 ]
+
+DEGREE = 111_320.0
+"""Metres of a degree along a meridian, about."""
 
 SIMPLE = 1.0
 """Degrees: an outline smaller than this is boxed by its corners and a proven margin."""
@@ -95,6 +100,12 @@ def extents(fp: Footprints) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     )
     low = np.minimum(across, 0) + np.minimum(down, 0) + corner
     return low, np.maximum(across, 0) + np.maximum(down, 0) + corner
+
+
+def pixel_metres(fp: Footprints) -> NDArray[np.float64]:
+    """Return (N,) about the height of each row's pixels, metres: a degree is that of a meridian, 111.32 km."""
+    unit = np.array([DEGREE if crs is not None and crs.is_geographic else 1.0 for crs in fp.crs])
+    return np.asarray(np.hypot(fp.affine[:, 1], fp.affine[:, 4]) * unit[fp.code])
 
 
 def project(xy: NDArray[np.float64], source: CRS, target: CRS) -> NDArray[np.float64]:

@@ -8,7 +8,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from geodata.catalog.footprint import Footprints, extents, lonlat_polygons, project, rings
+from geodata.catalog.footprint import DEGREE, Footprints, extents, lonlat_polygons, project, rings
 from geodata.crs import CRS, same_crs
 from geodata.grid import PIXEL_TOLERANCE
 from geodata.interval import ALWAYS, Interval
@@ -134,7 +134,7 @@ def _meet_in_two(a: Footprints, b: Footprints, crs_a: CRS, crs_b: CRS, depth: in
 
 def ground_area(fp: Footprints, crs: CRS) -> NDArray[np.float64]:
     """Return (N,) about the area of each footprint in square units of its CRS, in square metres for degrees."""
-    degree = 111_320.0**2 if crs.is_geographic else 1.0
+    degree = DEGREE**2 if crs.is_geographic else 1.0
     area: NDArray[np.float64] = _pixel_area(fp) * fp.shape.prod(axis=1) * degree
     return area
 

@@ -20,7 +20,7 @@ from geodata.interval import ALWAYS, Interval
 if TYPE_CHECKING:
     from geodata.catalog.catalog import Catalog
 
-__all__ = ["joined_rows", "nearest_miss", "pairs", "search", "touching_rows"]
+__all__ = ["joined_rows", "nearest_miss", "pairs", "search"]
 
 Rows = NDArray[np.int64]
 
@@ -77,7 +77,7 @@ def pairs(a: Catalog, b: Catalog) -> tuple[Rows, Rows]:
     _need_crs(a)
     _need_crs(b)
     met = [np.empty(0, dtype=np.int64)]
-    for i, j in touching_rows(a, b):
+    for i, j in _touching(a, b):
         keep = overlap_in_time(a.time[i], b.time[j])
         i, j = i[keep], j[keep]
         keep = meet(a.footprints.take(i), b.footprints.take(j))
@@ -95,7 +95,7 @@ def _distinct(numbers: Rows) -> tuple[Rows, Rows]:
     return numbers[new], np.cumsum(new) - 1
 
 
-def touching_rows(a: Catalog, b: Catalog) -> Iterator[tuple[Rows, Rows]]:
+def _touching(a: Catalog, b: Catalog) -> Iterator[tuple[Rows, Rows]]:
     """Yield (i, j) of rows whose boxes touch: in the CRS that all share, else in longitude and latitude."""
     crs = _plane(a.footprints)
     if crs is not None and same_crs(crs, _plane(b.footprints)) and _placed(a, crs) and _placed(b, crs):

@@ -15,7 +15,7 @@ from geodata.errors import SamplerError
 from geodata.query import Query, queries_of_rows
 from geodata.samplers.arguments import one_of
 from geodata.samplers.base import QuerySampler
-from geodata.samplers.windows import catalog_digest, catalog_of, sizes_text, step_of, window_sizes, windows_at
+from geodata.samplers.windows import catalog_of, sizes_text, step_of, window_sizes, windows_at
 
 __all__ = ["GridPatchSampler"]
 
@@ -76,7 +76,7 @@ class GridPatchSampler(QuerySampler):
         how = "drop" if edge == "drop" else "keep"
         down, self._across = (starts(catalog.shape[:, k], sizes[:, k], strides[:, k], how) for k in (0, 1))
         self._ends = np.cumsum(down * self._across)
-        self._digest, self.data_digest = catalog_digest(catalog), rows_digest(catalog)
+        self.data_digest = rows_digest(catalog)
         if not self._ends[-1]:
             raise SamplerError(f"no window of {self.size or size} fits into any of {len(catalog)} rows; use edge='pad'")
 
@@ -88,9 +88,7 @@ class GridPatchSampler(QuerySampler):
     @cached_property
     def plan(self) -> str:
         """Text that is equal for two samplers exactly when they yield the same samples."""
-        return (
-            f"{self._digest} {sizes_text(self.size, self._sizes)} {sizes_text(self.stride, self._strides)} {self.edge}"
-        )
+        return f"{self.data_digest} {sizes_text(self.size, self._sizes)} {sizes_text(self.stride, self._strides)} {self.edge}"
 
     def draw(self, indexes: NDArray[np.int64]) -> Iterator[Query]:
         """Yield the windows with the given numbers."""

@@ -21,7 +21,7 @@ from geodata.query import Query, queries_of_rows
 from geodata.samplers.arguments import flag, whole
 from geodata.samplers.base import QuerySampler
 from geodata.samplers.draws import uniform64
-from geodata.samplers.windows import catalog_digest, catalog_of
+from geodata.samplers.windows import catalog_of
 
 __all__ = ["ItemSampler"]
 
@@ -77,7 +77,7 @@ class ItemSampler(QuerySampler):
         self._count = len(catalog)
         self._chunk = None if chunks is None else _chunks(catalog, chunks)
         self._shuffled: tuple[tuple[int, int], NDArray[np.int64]] | None = None
-        self._digest, self.data_digest = catalog_digest(catalog), rows_digest(catalog)
+        self.data_digest = rows_digest(catalog)
 
     @property
     def total(self) -> int:
@@ -88,9 +88,9 @@ class ItemSampler(QuerySampler):
     def plan(self) -> str:
         """Text that is equal for two samplers exactly when they yield the same samples."""
         if self._chunk is None:
-            return f"{self._digest} {self.shuffle}"
+            return f"{self.data_digest} {self.shuffle}"
         held = hashlib.sha256(self._chunk.data).hexdigest()[:16]
-        return f"{self._digest} {self.shuffle} chunks {held} {self.buffer}"
+        return f"{self.data_digest} {self.shuffle} chunks {held} {self.buffer}"
 
     @property
     def reads_per_chunk(self) -> float | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import re
 from collections.abc import Iterator
 from functools import cached_property
 from itertools import repeat
@@ -16,22 +15,17 @@ from numpy.typing import NDArray
 from geodata.catalog import Catalog
 from geodata.catalog.columns import rows_digest
 from geodata.errors import SamplerError
+from geodata.interval import DAY, YEAR, length_of_time
 from geodata.query import Window, queries_of_rows
 from geodata.samplers.arguments import flag, one_of
 from geodata.samplers.draws import DrawSampler, below, place_in
-from geodata.samplers.windows import catalog_digest, catalog_of, step_of, window_sizes, windows_at
+from geodata.samplers.windows import catalog_of, step_of, window_sizes, windows_at
 
 __all__ = ["TemporalPairSampler"]
-
-DAY = 86400.0
-YEAR = 365.2425 * DAY
-"""Mean year of the calendar, seconds."""
 
 SEASON = 45 * DAY
 """How far apart two moments of one season are at most, whole years apart."""
 
-_UNITS = {"h": 3600.0, "d": DAY, "w": 7 * DAY, "y": YEAR}
-_SPAN = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([hdwy])\s*$")
 _PLACE, _PAIR, _ORDER, _FIRST, _SECOND = 16, 17, 18, 19, 20
 """Streams of random numbers: which place, which pair there, in which order, and the two windows."""
 
@@ -113,7 +107,7 @@ class TemporalPairSampler(DrawSampler):
         self._room = None if self.size is None else np.maximum((catalog.shape - self.size) // self._step + 1, 1)
         small = np.zeros(0, bool) if self.size is None else (catalog.shape < self.size).any(axis=1)
         self.small_rows = int(small.sum())
-        self._digest, self.data_digest = catalog_digest(catalog), rows_digest(catalog)
+        self.data_digest = rows_digest(catalog)
 
     def _count_pairs(self, gap: Any) -> None:
         """Count the pairs of every row with later ones, and choose the places that are drawn."""
@@ -159,7 +153,7 @@ class TemporalPairSampler(DrawSampler):
         h = hashlib.sha256(repr((self._apart, self.size, self._step, self.length, self.single)).encode())
         for held in (self._rows, self._time, self._first):
             h.update(np.ascontiguousarray(held).data)
-        return f"{self._digest} {h.hexdigest()[:16]}"
+        return f"{self.data_digest} {h.hexdigest()[:16]}"
 
     def draw(self, indexes: NDArray[np.int64]) -> Iterator[Any]:
         """Yield the pairs of queries with the given numbers."""
@@ -297,12 +291,10 @@ def _gap(gap: Any) -> tuple[float, float]:
 
 
 def _seconds(span: Any) -> float:
-    match = _SPAN.match(span) if isinstance(span, str) else None
-    if match is not None:
-        return float(match[1]) * _UNITS[match[2]]
-    if isinstance(span, (int, float)) and not isinstance(span, bool) and 0 <= span < math.inf:
-        return float(span) * DAY
-    raise SamplerError(f"{span!r} is no span of time; give days, or text with h, d, w or y such as '30d' or '1y'")
+    found = length_of_time(span)
+    if found is None:
+        raise SamplerError(f"{span!r} is no span of time; give days, or text with h, d, w or y such as '30d' or '1y'")
+    return found
 
 
 def _allowed(

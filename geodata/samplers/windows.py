@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from geodata.catalog import Catalog
 from geodata.catalog.columns import rows_digest
+from geodata.catalog.footprint import pixel_metres
 from geodata.catalog.tiles import pixel_sizes
 from geodata.errors import SamplerError
 from geodata.query import Query, Window, queries_of_rows
@@ -21,7 +22,6 @@ from geodata.samplers.draws import DrawSampler
 
 __all__ = [
     "WindowSampler",
-    "catalog_digest",
     "catalog_of",
     "rooms_of",
     "sizes_text",
@@ -60,7 +60,7 @@ class WindowSampler(DrawSampler):
         self._rooms, smaller = rooms_of(catalog, self._sizes, self._step, small, self._drawable(catalog))
         self.small_rows = int(smaller.sum())
         self._shape = catalog.shape
-        self._digest, self.data_digest = catalog_digest(catalog), rows_digest(catalog)
+        self.data_digest = rows_digest(catalog)
 
     def _drawable(self, catalog: Catalog) -> NDArray[np.bool_]:
         """Return (N,) which rows may be drawn at all."""
@@ -69,7 +69,7 @@ class WindowSampler(DrawSampler):
     @property
     def _said(self) -> str:
         """What windows there are, as a part of a plan."""
-        return f"{self._digest} {sizes_text(self.size, self._sizes)} {self._step} {self.length}"
+        return f"{self.data_digest} {sizes_text(self.size, self._sizes)} {self._step} {self.length}"
 
     @abstractmethod
     def places(self, indexes: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -135,9 +135,7 @@ def _check_one_batch(catalog: Catalog, size: Any, sizes: NDArray[np.int64]) -> N
             f"apart, {_GROUP}"
         )
     if catalog.has_crs:
-        m = catalog.affine
-        metres = np.array([111_320.0 if c is not None and c.is_geographic else 1.0 for c in catalog.footprints.crs])
-        res = np.hypot(m[:, 1], m[:, 4]) * metres[catalog.footprints.code]
+        res = pixel_metres(catalog.footprints)
         if res.max() > 1.25 * res.min():
             raise SamplerError(
                 f"rows have pixels of {res.min():.4g} to {res.max():.4g} m: windows of {sizes[0, 0]} x {sizes[0, 1]} pixels would mix "
@@ -187,13 +185,6 @@ def windows_at(at: NDArray[np.int64], size: tuple[int, int] | NDArray[np.int64])
         (repeat(size[0]), repeat(size[1])) if isinstance(size, tuple) else (size[:, 0].tolist(), size[:, 1].tolist())
     )
     return zip(at[:, 0].tolist(), at[:, 1].tolist(), height, width, strict=False)
-
-
-def catalog_digest(catalog: Catalog) -> str:
-    """Fingerprint of the lattices of a catalog: shapes, places and number of rows."""
-    h = hashlib.sha256(np.ascontiguousarray(catalog.shape).ravel().data)
-    h.update(np.ascontiguousarray(catalog.affine).ravel().data)
-    return h.hexdigest()[:16]
 
 
 def sizes_text(size: tuple[int, int] | None, sizes: NDArray[np.int64]) -> str:

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geodata.catalog import Catalog
-from geodata.errors import MissingDependencyError, SplitError
+from geodata.errors import SplitError
 from geodata.splits.fractions import shuffled
 from geodata.splits.making import checked_folds, coded, length_of, near_parts, refuse_empty
+from geodata.splits.nearest import tree_of
 from geodata.splits.places import RADIUS, lonlat, need_places, squares
 from geodata.splits.split import Split
 from geodata.splits.together import chains, linked, overlapping, refuse_long
@@ -45,7 +46,7 @@ def knndm(
     folds : int >= 2
     seed : int, for folds by chance
     buffer, overlap : as in `kfold`; rows that overlap count as one point
-        More than 4,000 points are put together into squares first, the smallest that leave no more.
+        More than 4,000 points are put together first: into squares of 100 m, 200 m, 400 m... until no more are left.
 
     Returns
     -------
@@ -132,13 +133,7 @@ def _middles(space: Points, unit: NDArray[np.int64], n: int) -> Points:
 
 def _nearest(a: Points, b: Points, k: int = 1) -> Points:
     """Return (len(a),) metres along the sphere to the k-th nearest of b."""
-    try:
-        from scipy.spatial import cKDTree
-    except ImportError:
-        raise MissingDependencyError(
-            "matching of distances needs scipy; install it with: pip install 'geodata[splits]'"
-        ) from None
-    chord = cKDTree(b).query(a, k=[k])[0][:, 0]
+    chord = tree_of(b).query(a, k=[k])[0][:, 0]
     arc: Points = 2 * RADIUS * np.arcsin(np.clip(chord / (2 * RADIUS), 0, 1))
     return arc
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geodata.catalog import Catalog
+from geodata.catalog.footprint import pixel_metres
 from geodata.errors import SplitError, SplitWarning
 from geodata.splits.distance import gaps, metres
 from geodata.splits.fractions import checked, share_out
@@ -200,17 +201,10 @@ def length_of(catalog: Catalog, buffer: Any, what: str = "buffer") -> float:
     found = float(pixels[1]) if pixels else metres(buffer)
     if found <= 0:
         raise SplitError(f"{what} {buffer!r} must be above 0, or None for none")
-    pixel = _finest(catalog) if catalog.has_crs else 1.0
+    pixel = float(pixel_metres(catalog.footprints).min()) if catalog.has_crs else 1.0
     if found < pixel:
         raise SplitError(f"{what} {buffer!r} is {found:g} m, less than a pixel of {pixel:g} m; is it in metres?")
     return found
-
-
-def _finest(catalog: Catalog) -> float:
-    """Return about the side of the smallest pixel, metres."""
-    degree = np.array([111_320.0 if crs is not None and crs.is_geographic else 1.0 for crs in catalog.footprints.crs])
-    side = np.hypot(catalog.affine[:, 1], catalog.affine[:, 4]) * degree[catalog.footprints.code]
-    return float(side.min())
 
 
 def dead_zone(catalog: Catalog, part: Codes, distance: float) -> Codes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from itertools import pairwise
 from numbers import Integral
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from geodata.catalog import Catalog
 from geodata.catalog.arrow import known_in, values_of
 from geodata.errors import SplitError
-from geodata.interval import Interval
+from geodata.interval import Interval, length_of_time
 from geodata.splits.fractions import checked
 from geodata.splits.making import coded, refuse_empty, shared_out
 from geodata.splits.places import need_places, squares
@@ -26,9 +25,6 @@ __all__ = ["REBEN_RINGS", "ring", "space_time", "time"]
 
 REBEN_RINGS = {"test": (23, 68), "validation": (13, 77)}
 """Columns and rows, first and last, of reBEN's patches within a tile of 91 x 91; the rest is for training."""
-
-_GAP = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(d|h|y)\s*$")
-_SECONDS = {"h": 3600.0, "d": 86400.0, "y": 365.25 * 86400}
 
 
 def ring(
@@ -118,7 +114,7 @@ def time(
     fractions : share of each part, from the earliest on; or
     intervals : time of each part as in `Interval.parse`: ``{"train": ("2017", "2018"), "test": "2019"}``
         Rows outside all of them are in the dead zone.
-    gap : None, or ``"30d"`` (d, h, y): least time between the end of a row and the start of one in the next part
+    gap : None, days, or text (``"12h"``, ``"30d"``, ``"2w"``, ``"1y"``): least time between the end of a row and the start of one in the next part
         Rows of the earlier part that come nearer are in the dead zone.
 
     Raises
@@ -146,13 +142,11 @@ def time(
 
 
 def seconds(gap: Any) -> float:
-    """Return a length of time in seconds: ``"30d"``, ``"12h"``, ``"1y"`` (365.25 days), or a number of days."""
-    match = _GAP.match(gap) if isinstance(gap, str) else None
-    if match:
-        return float(match[1]) * _SECONDS[match[2]]
-    if isinstance(gap, (int, float)) and not isinstance(gap, bool) and 0 <= gap < np.inf:
-        return float(gap) * 86400
-    raise SplitError(f"gap {gap!r} must be a number of days, or text such as '30d', '12h' or '1y'")
+    """Return a length of time in seconds: a number of days, or text as `geodata.interval.length_of_time` reads it."""
+    found = length_of_time(gap)
+    if found is None:
+        raise SplitError(f"gap {gap!r} must be a number of days, or text such as '12h', '30d', '2w' or '1y'")
+    return found
 
 
 def _need_times(catalog: Catalog) -> None:

@@ -21,8 +21,6 @@ from geodata.splits.report import Audit
 from geodata.splits.similarity import decay, likeness
 from geodata.splits.split import Split
 
-pytest.importorskip("scipy")
-
 UTM = "EPSG:32633"
 
 

@@ -13,8 +13,6 @@ from geodata.catalog import Catalog
 from geodata.errors import SplitError
 from geodata.splits.distance import centre_distance, metres, nearest
 
-pytest.importorskip("scipy")
-
 GEOD = Geod(ellps="WGS84")
 
 

@@ -14,8 +14,6 @@ from geodata.splits.audit import audit
 from geodata.splits.drawing import COLOURS, DROPPED, _colours, draw
 from geodata.splits.split import Split
 
-pytest.importorskip("scipy")
-
 
 class Halves:
     """Two parts, and a dead zone between them."""
@@ -55,7 +53,6 @@ def share_of(picture, colour):
 
 
 def test_the_map_shows_every_part_and_the_dead_zone(found, tmp_path):
-    pytest.importorskip("matplotlib")
     path = found.plot(tmp_path / "audit.png")
     assert [p.name for p in tmp_path.iterdir()] == ["audit.png"]
     picture = pixels(path)
@@ -71,14 +68,12 @@ def test_the_map_shows_every_part_and_the_dead_zone(found, tmp_path):
 
 
 def test_no_window_is_opened_and_no_backend_chosen(found, tmp_path):
-    pytest.importorskip("matplotlib")
     there = "matplotlib.pyplot" in sys.modules
     found.plot(tmp_path / "audit.png")
     assert ("matplotlib.pyplot" in sys.modules) == there
 
 
 def test_rows_without_a_place_are_drawn_as_such(tmp_path):
-    pytest.importorskip("matplotlib")
     n = 60
     catalog = Catalog.from_columns(
         key=[f"k{i}" for i in range(n)], affine=[(1, 0, 0, 0, 1, 0)] * n, shape=[(8, 8)] * n, crs=None
@@ -91,7 +86,6 @@ def test_rows_without_a_place_are_drawn_as_such(tmp_path):
 
 
 def test_a_long_verdict_takes_two_lines(found):
-    pytest.importorskip("matplotlib")
     (title,) = (text for text in texts(found) if text.startswith(("holds", "leaks")))
     assert len(title) > 150 and len(title.splitlines()) == 2
 
@@ -142,7 +136,6 @@ def squares(n, step=3_000):
 
 
 def test_names_that_matplotlib_takes_for_more_than_text(tmp_path):
-    pytest.importorskip("matplotlib")
     catalog = squares(60)
     found = audit(catalog, Named("_a$x_$", "b$"), train="b$")
     found.plot(tmp_path / "odd.png")
@@ -151,7 +144,6 @@ def test_names_that_matplotlib_takes_for_more_than_text(tmp_path):
 
 
 def test_twenty_folds_have_twenty_colours_and_a_legend_that_fits(tmp_path):
-    pytest.importorskip("matplotlib")
     catalog = squares(400)
     split = Split(catalog, (np.arange(400) % 20).astype(np.int16), tuple(f"fold{k}" for k in range(20)))
     found = audit(catalog, split)
@@ -163,7 +155,6 @@ def test_twenty_folds_have_twenty_colours_and_a_legend_that_fits(tmp_path):
 
 
 def test_a_legend_of_very_many_parts_says_how_many_more():
-    pytest.importorskip("matplotlib")
     catalog = squares(60)
     split = Split(catalog, np.arange(60, dtype=np.int16), tuple(f"p{k}" for k in range(60)))
     said = texts(audit(catalog, split))
@@ -171,7 +162,6 @@ def test_a_legend_of_very_many_parts_says_how_many_more():
 
 
 def test_two_rows_are_enough_for_a_picture(tmp_path):
-    pytest.importorskip("matplotlib")
     catalog = squares(2)
     split = Split(catalog, np.array([0, 1], dtype=np.int16), ("train", "test"))
     picture = drawn(catalog, split, tmp_path / "two.png")

@@ -23,6 +23,7 @@ __all__ = [
     "SplitError",
     "SplitWarning",
     "StaleCatalogError",
+    "StoreError",
     "TransformError",
 ]
 
@@ -106,6 +107,13 @@ class SplitError(GeodataError, ValueError):
 
 class SplitWarning(UserWarning):
     """A split that is made as asked for, although it leaks."""
+
+
+class StoreError(GeodataError, OSError):
+    """An archive that cannot be written, or is damaged, unfinished or of other parameters."""
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""
 
 
 class TransformError(GeodataError, ValueError):

@@ -19,7 +19,18 @@ from geodata.bands import Bands
 from geodata.errors import CatalogError
 from geodata.grid import Grid
 
-__all__ = ["FORMATS", "VALIDITY", "Asset", "Header", "PixelWindow", "Raster", "observed", "quietly", "stored_nodata"]
+__all__ = [
+    "FORMATS",
+    "VALIDITY",
+    "Asset",
+    "Header",
+    "PixelWindow",
+    "Raster",
+    "gaps",
+    "observed",
+    "quietly",
+    "stored_nodata",
+]
 
 VALIDITY = ("all", "nodata", "mask", "alpha", "nan")
 """How a file says which pixels were observed: always; by a value; by a mask band; by an alpha band; by NaN."""
@@ -72,15 +83,29 @@ def observed(data: NDArray[Any], validity: str, nodata: float | None, dtype: str
     ----------
     validity, nodata, dtype : as in `Asset`; ``dtype`` None is that of the data
     """
+    lacking = gaps(data, validity, nodata, dtype)
+    return np.ones(data.shape[-2:], dtype=bool) if lacking is None else ~lacking
+
+
+def gaps(data: NDArray[Any], validity: str, nodata: float | None, dtype: str | None) -> NDArray[np.bool_] | None:
+    """Return (..., H, W) which pixels of ``data`` (..., C, H, W) lack a value in some band; None if none does, which is the usual thing.
+
+    Parameters
+    ----------
+    validity, nodata, dtype : as in `observed`
+    """
     missing = stored_nodata(nodata, dtype or data.dtype) if validity in ("nodata", "mask", "alpha") else None
-    if missing is None:
-        valid = np.ones(data.shape[1:], dtype=bool)
-    else:
-        seen = data != data.dtype.type(missing)
-        valid = seen[0] if len(seen) == 1 else seen.all(axis=0)
+    found: NDArray[np.bool_] | None = None
+    # The least number is found several times as soon as equal ones are; NaN is not above anything.
+    if missing is not None and data.size and not np.minimum.reduce(data, axis=None) > missing:
+        lacking = data == data.dtype.type(missing)
+        found = lacking.any(axis=-3) if lacking.any() else None
     if data.dtype.kind == "f" and validity != "all":
-        valid &= ~np.isnan(data).any(axis=0)
-    return valid
+        nan = np.isnan(data)
+        if nan.any():
+            nan = nan.any(axis=-3)
+            found = nan if found is None else found | nan
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +122,9 @@ class Raster:
     valid: NDArray[np.bool_]
 
 
-FORMATS = ("raster", "envi", "array", "lmdb", "cube")
+FORMATS = ("raster", "envi", "array", "lmdb", "cube", "store")
 """Which reader opens a file: GDAL's formats and plain TIFFs; ENVI cubes; arrays in .npy, .npz, .mat and HDF5; LMDB with
-safetensors; NetCDF and Zarr."""
+safetensors; NetCDF and Zarr; arrays of a store, whose first axis is the rows."""
 
 _DTYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64")
 _MOST = 65536

@@ -207,7 +207,7 @@ def _is_time(variable: Variable | None) -> bool:
 
 def _variable(name: str, variable: Variable) -> CubeVariable:
     attrs = variable.attrs
-    nodata = attrs.get("_FillValue", attrs.get("missing_value"))
+    nodata = next((attrs[name] for name in ("_FillValue", "missing_value", "nodata") if name in attrs), None)
     return CubeVariable(
         name,
         tuple(map(str, variable.dims)),

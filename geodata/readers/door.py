@@ -39,6 +39,10 @@ def read(asset: Asset, place: Place, window: PixelWindow, out: NDArray[Any] | No
     how: dict[str, Any] = {"validity": asset.validity, "nodata": asset.nodata, "dtype": asset.dtype, "out": out}
     if asset.format == "raster":
         return raster.read(place.href, window, asset.indexes, **how)
+    if asset.format == "store":
+        from geodata.readers import stored
+
+        return stored.read(place.href, place.inside, window, asset.indexes, **how)
     # The packages behind the other formats are optional, and not worth their import where no such file is read.
     from geodata.readers import arrays
 

@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 
 from geodata.errors import ReadError
+from geodata.files import LocalFiles
 from geodata.readers.openfiles import Arrays, missing, telling
+from geodata.readers.shards.array import ShardedArray
+from geodata.readers.shards.codecs import UnknownCodecError
 
 __all__ = ["ZarrFolder", "open_zarr"]
 
@@ -76,7 +79,7 @@ class ZarrFolder:
         return {name: (tuple(array.shape), str(array.dtype)) for name, array in self.members().items()}
 
     def array(self, inside: str) -> Any:
-        """Return an array as zarr gives it.
+        """Return an array, which reads when it is indexed.
 
         Raises
         ------
@@ -88,8 +91,18 @@ class ZarrFolder:
             members = self.members()
             if inside not in members:
                 raise missing(self._href, inside, self.arrays())
-            found = self._found[inside] = members[inside]
+            found = self._found[inside] = self._own(inside, members[inside])
         return found
+
+    def _own(self, inside: str, other: Any) -> Any:
+        """Return an array as the library's own reader gives it if it can, else as zarr does."""
+        if other.metadata.zarr_format != 3:
+            return other
+        try:
+            # Who wrote it may have left out what is empty: that is not known to be damage.
+            return ShardedArray(LocalFiles(self._href), inside, missing="fill")
+        except UnknownCodecError:
+            return other
 
     def texts(self, inside: str) -> list[str]:
         """Return an array of texts as a list."""

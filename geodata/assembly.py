@@ -18,13 +18,12 @@ from geodata.grid import Grid
 from geodata.parts import Part
 from geodata.query import Window
 from geodata.readers.base import Asset, PixelWindow, Raster
-from geodata.readers.dates import read_dates
 from geodata.readers.door import Place, read
 from geodata.readers.enlarge import enlarge
 from geodata.readers.overviews import averages, read_average
 from geodata.readers.warp import RESAMPLING, warp
 
-__all__ = ["Assembly"]
+__all__ = ["Assembly", "place_of"]
 
 Block = tuple[int, int, int, int]
 """First row, first column, end row, end column on an item's reference lattice; the ends are excluded."""
@@ -104,39 +103,16 @@ class Assembly:
         if not valid.all():
             np.copyto(image, self.fill, where=~valid, casting="unsafe")
 
-    def read_dates(
-        self, catalog: Catalog, rows: Sequence[int], window: Window, image: NDArray[Any], valid: NDArray[np.bool_]
-    ) -> bool:
-        """Fill ``image`` (T, C, h, w) and ``valid`` (T, h, w) with one window of rows that are dates of one array.
-
-        Returns False, and fills nothing to rely on, if they are not; then they are read one by one.
-        """
-        r, c, h, w = window
-        own = all(p.asset.format != "raster" and p.asset.ratio == self.ratio == 1 and p.run for p in self.parts)
-        whole = r >= 0 and c >= 0 and all(r + h <= catalog.shape[i, 0] and c + w <= catalog.shape[i, 1] for i in rows)
-        if not own or not whole or (catalog.origin[rows] != catalog.origin[rows[0]]).any():
-            return False
-        at = (r + int(catalog.origin[rows[0], 0]), c + int(catalog.origin[rows[0], 1]), h, w)
-        valid[:] = True
-        for part in self.parts:
-            places = [_place(catalog, part.asset, catalog.values(row, self._columns)) for row in rows]
-            there = [place for place in places if place is not None]
-            fits = np.can_cast(part.asset.dtype, image.dtype, "safe") and len(there) == len(places)
-            if not fits or not read_dates(part.asset, there, at, image[:, _slice(part.channels)], valid):
-                return False
-        np.copyto(image, self.fill, where=~valid[:, None], casting="unsafe")
-        return True
-
     def _present(self, catalog: Catalog, row: int) -> list[tuple[Part, Place]] | None:
         """Return the files that a row has, or None if together they lack a band."""
-        values = catalog.values(row, self._columns)
-        found = [(part, _place(catalog, part.asset, values)) for part in self.parts]
+        values = catalog.values(row, self.columns)
+        found = [(part, place_of(catalog, part.asset, values)) for part in self.parts]
         present = [(part, place) for part, place in found if place is not None]
         channels = {c for part, _ in present for c in part.channels}
         return present if len(channels) == len(self.bands) else None
 
     @cached_property
-    def _columns(self) -> tuple[str, ...]:
+    def columns(self) -> tuple[str, ...]:
         """The columns that the paths of its files are made of."""
         texts = (t for p in self.parts for t in (p.asset.href, p.asset.inside, p.asset.layout))
         return tuple(dict.fromkeys(name for text in texts for name in fields(text)))
@@ -160,7 +136,7 @@ class Assembly:
         seen: NDArray[np.bool_],
     ) -> None:
         ratio = parts[0][0].asset.ratio
-        window, lead = self._file_window(catalog, row, block, limits, ratio)
+        window, lead = self.file_window(catalog, row, block, limits, ratio)
         grow = ratio // self.ratio
         found = []
         for part, place in parts:
@@ -188,7 +164,7 @@ class Assembly:
             image[_slice(channels)] = self._cast(raster, href)
             seen &= raster.valid
 
-    def _file_window(
+    def file_window(
         self, catalog: Catalog, row: int, block: Block, limits: Block, ratio: int
     ) -> tuple[PixelWindow, tuple[int, int]]:
         """Return the pixels of a file that cover a block of a row, and where the block starts in them, in finer pixels.
@@ -271,7 +247,7 @@ class Assembly:
     ) -> None:
         asset = part.asset
         limits = _limits(catalog, row, None)
-        (top, left, height, width), lead = self._file_window(catalog, row, limits, limits, asset.ratio)
+        (top, left, height, width), lead = self.file_window(catalog, row, limits, limits, asset.ratio)
         whole = catalog.grid(row, (-lead[0], -lead[1], height * asset.ratio, width * asset.ratio))
         source = whole.coarser(asset.ratio)
 
@@ -325,7 +301,8 @@ def _slice(channels: tuple[int, ...]) -> Any:
     return slice(first, last + 1) if channels == tuple(range(first, last + 1)) else list(channels)
 
 
-def _place(catalog: Catalog, asset: Asset, values: Mapping[str, Any]) -> Place | None:
+def place_of(catalog: Catalog, asset: Asset, values: Mapping[str, Any]) -> Place | None:
+    """Return where the file of a row is, by the values of its columns; None if the row lacks it."""
     href = filled(asset.href, values)
     if href is None:
         return None

@@ -92,6 +92,10 @@ class JoinedDataset(Dataset):
     def _under(self, spot: Spot) -> NDArray[np.int64]:
         return self.lead._under(spot)
 
+    @property
+    def _slots_by_shape(self) -> bool:
+        return all(d._slots_by_shape for d in self._parts)
+
     def _slots(self, spot: Spot) -> Slots:
         slots: Slots = dict(self.lead._slots(spot))
         for link in self.links:

@@ -10,7 +10,6 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from geodata.bands import Bands
 from geodata.catalog import Catalog
@@ -20,11 +19,11 @@ from geodata.catalog.tiles import tile
 from geodata.crs import CRS, as_crs
 from geodata.errors import CatalogError, CRSError, GridError, KeyClashError, QueryError
 from geodata.grid import Grid, check_res
-from geodata.indexing import queries_of, spot_of
+from geodata.indexing import queries_of, read, read_batch
 from geodata.interval import Interval
 from geodata.place import bounds_in, common_crs, grid_over
 from geodata.query import Query
-from geodata.sample import Sample, asked_back, rooms
+from geodata.sample import Sample, collate
 from geodata.spot import Buffers, Slots, Spot
 
 __all__ = ["Dataset"]
@@ -88,6 +87,32 @@ class Dataset(torch.utils.data.Dataset[Sample], ABC):
     def _fill_on(self, spot: Spot, out: Buffers, rows: NDArray[np.int64] | None = None) -> dict[str, Any]:
         """Read whatever rows lie under ``spot.grid`` into ``out``; pixels under none stay unobserved."""
 
+    @property
+    def _slots_by_shape(self) -> bool:
+        """Whether the slots of two spots are equal as soon as their grids have one shape."""
+        return False
+
+    def _fill_many(self, spots: Sequence[Spot], whole: Buffers) -> Sequence[Mapping[str, Any]] | None:
+        """Read windows of rows, two or more with equal slots, into ``whole`` with a leading batch axis.
+
+        Returns the rest of each sample in order; None to have them filled one by one.
+        """
+        return None
+
+    @property
+    def reads_batches(self) -> bool:
+        """Whether windows of many rows are read at once."""
+        return False
+
+    def batch(self, indexes: Sequence[Any]) -> dict[str, Any] | tuple[dict[str, Any], ...]:
+        """Read many samples as one batch: ``gd.collate(ds.__getitems__(indexes))``, and quicker where that is possible."""
+        if self.reads_batches and self.transforms is None and not any(isinstance(i, tuple) for i in indexes):
+            found = read_batch(self, [query for i in indexes for query in queries_of(self, i)])
+            if found is not None:
+                return found
+        batch: dict[str, Any] | tuple[dict[str, Any], ...] = collate(self.__getitems__(indexes))
+        return batch
+
     def _fill_dates(self, rows: NDArray[np.int64], spot: Spot, out: Buffers) -> dict[str, Any] | None:
         """Read a window of many rows on one grid into ``out`` with a leading time axis; None to have them one by one."""
         return None
@@ -115,37 +140,12 @@ class Dataset(torch.utils.data.Dataset[Sample], ABC):
             raise QueryError(f"samples of one batch have {sorted(views)} views; a sampler gives each the same number")
         # View by view: each becomes a batch of its own.
         queries = [q for view in zip(*asked, strict=True) for q in view]
-        samples = self._read(queries, len(asked))
+        samples: list[Any] = read(self, queries, len(asked))
         if self.transforms is not None:
             samples = [self.transforms(s) for s in samples]
         several = [isinstance(i, tuple) and isinstance(i[0], Query) for i in indexes]
         n = len(asked)
         return [tuple(samples[k::n]) if many else samples[k] for k, many in enumerate(several)]
-
-    def _read(self, queries: Sequence[Query], batch: int) -> list[Any]:
-        """Read queries; the samples of each `batch` of them share buffers where their shapes agree."""
-        spots = [spot_of(self, q) for q in queries]
-        slots = [self._slots(s) for s in spots]
-        buffers: list[Buffers] = []
-        tensors: list[dict[str, Tensor]] = []
-        for at in range(0, len(queries), batch):
-            for arrays, views in rooms(slots[at : at + batch]):
-                buffers.append(arrays)
-                tensors.append(views)
-        draws = torch.tensor([(q.epoch, q.index) for q in queries]).unbind()
-        samples: list[Any] = [None] * len(queries)
-        # Neighbours in a file are read one after the other: what is decoded for one serves the next.
-        for i in sorted(range(len(spots)), key=lambda i: spots[i].place):
-            spot, query = spots[i], queries[i]
-            if spot.row is not None:
-                rest = self._fill(spot, buffers[i])
-            elif spot.items is not None:
-                rest = self._fill_on(spot, buffers[i], spot.items)
-            else:
-                rest = self._fill_found(spot, buffers[i])
-            samples[i] = tensors[i] | rest | {"query": query, "draw": draws[i]} | asked_back(query, spot)
-            self._label(samples[i], spot)
-        return samples
 
     def _label(self, sample: dict[str, Any], spot: Spot) -> None:
         sample["grid"] = spot.grid

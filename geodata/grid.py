@@ -58,8 +58,8 @@ class Grid:
 
     def __init__(self, shape: Any, transform: Any, crs: Any = None) -> None:
         try:
-            height, width = (operator.index(n) for n in shape)
-            numbers = tuple(float(v) for v in transform)
+            height, width = map(operator.index, shape)
+            numbers = tuple(map(float, transform))
         except (TypeError, ValueError):
             raise GridError(
                 f"shape {shape!r} must be whole (height, width), and transform {transform!r} six numbers (a, b, c, d, e, f)"
@@ -70,12 +70,21 @@ class Grid:
             numbers = numbers[:6]  # the matrix of an Affine
         if len(numbers) != 6 or not all(map(math.isfinite, numbers)):
             raise GridError(f"transform {numbers} must be six finite numbers (a, b, c, d, e, f)")
-        affine = Affine(*numbers)
-        if affine.determinant == 0:
+        a, b, _, d, e, _ = numbers
+        if a * e - b * d == 0:
             raise GridError(f"transform {numbers} gives pixels without area; check the resolution")
         object.__setattr__(self, "shape", (height, width))
-        object.__setattr__(self, "transform", affine)
+        object.__setattr__(self, "transform", Affine(*numbers))
         object.__setattr__(self, "crs", as_crs(crs))
+
+    @classmethod
+    def known(cls, shape: tuple[int, int], numbers: tuple[float, ...], crs: CRS | None) -> Grid:
+        """Make a grid of what was checked before, by the thousand: two int, six float, a CRS or None."""
+        grid = object.__new__(cls)
+        object.__setattr__(grid, "shape", shape)
+        object.__setattr__(grid, "transform", Affine(*numbers))
+        object.__setattr__(grid, "crs", crs)
+        return grid
 
     @classmethod
     def from_bounds(cls, bounds: Any, crs: Any, res: Any) -> Grid:
@@ -187,7 +196,9 @@ class Grid:
             raise GridError(f"ratio {ratio!r} must be a whole number of at least 1")
         if self.height % ratio or self.width % ratio:
             raise GridError(f"grid of {self.height} x {self.width} pixels is no multiple of the ratio {ratio}")
-        return Grid((self.height // ratio, self.width // ratio), self.transform @ Affine.scale(ratio), self.crs)
+        t = self.transform
+        numbers = (t.a * ratio, t.b * ratio, t.c, t.d * ratio, t.e * ratio, t.f)
+        return Grid.known((self.height // ratio, self.width // ratio), numbers, self.crs)
 
     def offset_in(self, other: Grid) -> tuple[int, int] | None:
         """Row, column of this grid's first pixel on the lattice of another, or None if lattices differ.

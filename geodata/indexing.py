@@ -1,7 +1,8 @@
-"""What stands between the brackets of ``ds[...]``, as a query."""
+"""What stands between the brackets of ``ds[...]``, as a query, and how many queries are read at once."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,12 +13,13 @@ from geodata.errors import GridError, QueryError
 from geodata.grid import Grid
 from geodata.place import grid_of_slices
 from geodata.query import Query
-from geodata.spot import Spot
+from geodata.sample import asked_back, collate, rooms, tensor_over
+from geodata.spot import Buffers, Slots, Spot, room
 
 if TYPE_CHECKING:
     from geodata.dataset import Dataset
 
-__all__ = ["queries_of", "spot_of"]
+__all__ = ["queries_of", "read", "spot_of"]
 
 
 def queries_of(dataset: Dataset, index: Any) -> tuple[Query, ...]:
@@ -90,3 +92,80 @@ def spot_of(dataset: Dataset, query: Query) -> Spot:
             f"use size {window[2] // dataset.step * dataset.step or dataset.step}"
         )
     return Spot(catalog.grid(row, window), catalog.interval(row), row, window, dates=query.dates)
+
+
+def read(dataset: Dataset, queries: Sequence[Query], batch: int) -> list[dict[str, Any]]:
+    """Read queries; the samples of each `batch` of them share buffers where their shapes agree."""
+    spots = [spot_of(dataset, q) for q in queries]
+    slots = _slots(dataset, spots)
+    each: list[Buffers] = []
+    samples: list[dict[str, Any]] = []
+    rests: list[Mapping[str, Any] | None] = []
+    for at in range(0, len(queries), batch):
+        whole, arrays, tensors = rooms(slots[at : at + batch])
+        each += arrays
+        samples += tensors
+        rests += _filled(dataset, spots[at : at + batch], whole)
+    # Neighbours in a file are read one after the other: what is decoded for one serves the next.
+    for i in sorted((i for i, rest in enumerate(rests) if rest is None), key=lambda i: spots[i].place):
+        spot = spots[i]
+        if spot.row is not None:
+            rests[i] = dataset._fill(spot, each[i])
+        elif spot.items is not None:
+            rests[i] = dataset._fill_on(spot, each[i], spot.items)
+        else:
+            rests[i] = dataset._fill_found(spot, each[i])
+    for sample, rest in zip(samples, rests, strict=True):
+        sample |= rest or {}
+    _finish(dataset, samples, queries, spots)
+    return samples
+
+
+def read_batch(dataset: Dataset, queries: Sequence[Query]) -> dict[str, Any] | None:
+    """Read windows of rows as one batch: what `collate` makes of their samples, without making them.
+
+    None where they are not read at once: other queries, windows of different size, datasets that read one by one.
+    """
+    if len(queries) < 2 or any(q.row is None or q.grid is not None for q in queries):
+        return None
+    spots = [spot_of(dataset, q) for q in queries]
+    slots = _slots(dataset, spots)
+    if any(own is not slots[0] and own != slots[0] for own in slots):
+        return None
+    whole = {k: room((len(slots), *shape), dtype) for k, (shape, dtype) in slots[0].items()}
+    rests = dataset._fill_many(spots, whole)
+    if rests is None:
+        return None
+    samples: list[dict[str, Any]] = [dict(rest) for rest in rests]
+    _finish(dataset, samples, queries, spots)
+    return {k: tensor_over(v) for k, v in whole.items()} | collate(samples)
+
+
+def _finish(
+    dataset: Dataset, samples: Sequence[dict[str, Any]], queries: Sequence[Query], spots: Sequence[Spot]
+) -> None:
+    """Add what samples say of themselves."""
+    draws = room((len(queries), 2), np.int64)
+    draws[...] = [(q.epoch, q.index) for q in queries]
+    for sample, query, draw, spot in zip(samples, queries, tensor_over(draws).unbind(), spots, strict=True):
+        sample["query"], sample["draw"] = query, draw
+        sample |= asked_back(query, spot)
+        dataset._label(sample, spot)
+
+
+def _slots(dataset: Dataset, spots: Sequence[Spot]) -> list[Slots]:
+    if not dataset._slots_by_shape:
+        return [dataset._slots(spot) for spot in spots]
+    known: dict[tuple[int, int], Slots] = {}
+    for spot in spots:
+        if spot.grid.shape not in known:
+            known[spot.grid.shape] = dataset._slots(spot)
+    return [known[spot.grid.shape] for spot in spots]
+
+
+def _filled(dataset: Dataset, spots: Sequence[Spot], whole: Buffers | None) -> Sequence[Mapping[str, Any] | None]:
+    """Read a batch at once, if it is of windows of rows: the rests of its samples, or None for each that is left to read."""
+    rests = None
+    if whole is not None and all(s.row is not None and s.window is not None for s in spots):
+        rests = dataset._fill_many(spots, whole)
+    return [None] * len(spots) if rests is None else rests

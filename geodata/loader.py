@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -9,8 +10,12 @@ from itertools import islice
 from numbers import Integral
 from typing import Any
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch.utils.data import SequentialSampler
 
+from geodata.buffers import Pool
 from geodata.dataset import Dataset
 from geodata.errors import SamplerError
 from geodata.mixture import Mixture
@@ -20,10 +25,12 @@ __all__ = ["Loader"]
 
 
 class Loader:
-    """Read batches ahead in threads.
+    """Read batches ahead in threads, into memory that is used again.
 
-    Reading releases Python's lock in GDAL, so threads overlap without the copies and start-up of worker processes. The
+    Reading and decoding release Python's lock, so threads overlap without the copies and start-up of worker processes. The
     samples and their order are those of ``torch.utils.data.DataLoader`` with the same sampler, for any number of threads.
+    A batch is valid for as long as anything of it is held; its memory is used again when nothing is. Two loops over one
+    loader may run at once; its state is that of the one begun last.
 
     Parameters
     ----------
@@ -39,6 +46,17 @@ class Loader:
     drop_last : bool
         Leave out a last batch that is not full.
     collate_fn : callable
+    pin_memory : bool or None
+        Read into pinned memory, from which ``to("cuda", non_blocking=True)`` copies beside the computing. None does if
+        this process uses a GPU when the loop begins. What transforms or a ``collate_fn`` of your own make is not pinned.
+    debug : bool
+        Fill memory with bytes 0xCB before it is used again: whoever reads it through a bare address then sees them. Not
+        with pinned memory, where copies may still be under way.
+
+    Raises
+    ------
+    SamplerError
+        If a number makes no sense, batches are asked for twice, or memory cannot be pinned for want of a GPU.
 
     Examples
     --------
@@ -56,6 +74,8 @@ class Loader:
         prefetch: int = 2,
         drop_last: bool = False,
         collate_fn: Callable[[Sequence[Mapping[str, Any]]], Any] = collate,
+        pin_memory: bool | None = None,
+        debug: bool = False,
     ) -> None:
         for name, value, least in (("batch_size", batch_size, 1), ("threads", threads, 0), ("prefetch", prefetch, 1)):
             if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
@@ -66,9 +86,10 @@ class Loader:
         self.batch_sampler: Any = batch_sampler
         self.sampler: Any = SequentialSampler(dataset) if sampler is None else sampler
         self.batch_size, self.threads, self.prefetch, self.drop_last = batch_size, threads, prefetch, drop_last
-        self.collate_fn = collate_fn
-        self._before = self._finished = 0
-        self._epoch: int | None = None
+        if pin_memory and not torch.cuda.is_available():
+            raise SamplerError("pin_memory=True needs a GPU, and torch finds none; leave it out, or say False")
+        self.collate_fn, self.pin_memory, self.debug = collate_fn, pin_memory, debug
+        self._rewind()
 
     @property
     def _source(self) -> Any:
@@ -82,33 +103,41 @@ class Loader:
         return n // self.batch_size if self.drop_last else -(-n // self.batch_size)
 
     def __iter__(self) -> Iterator[Any]:
-        self._rewind()
+        finished = self._rewind()
+        memory = self._memory()
+        chunks = self._chunks()
         if self.threads == 0:
-            for chunk in self._chunks():
-                batch = self._read(chunk)
-                self._finished += self._counted(chunk)
-                yield batch
+            for chunk in chunks:
+                yield self._done(self._read(chunk, memory), finished, chunk)
             return
-        pool = ThreadPoolExecutor(self.threads, thread_name_prefix="geodata-loader")
-        waiting: deque[tuple[int, Future[Any]]] = deque()
-        try:
-            chunks = self._chunks()
-            for chunk in islice(chunks, self.threads * self.prefetch):
-                waiting.append((self._counted(chunk), pool.submit(self._read, chunk)))
-            while waiting:
-                count, future = waiting.popleft()
-                batch = future.result()
-                more = next(chunks, None)
-                if more is not None:
-                    waiting.append((self._counted(more), pool.submit(self._read, more)))
-                self._finished += count
-                yield batch
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+        process = os.getpid()
+        threads = ThreadPoolExecutor(self.threads, thread_name_prefix="geodata-loader")
+        waiting: deque[tuple[list[Any], Future[Any]]] = deque()
 
-    def _counted(self, chunk: list[Any]) -> int:
-        """Return what a batch counts in the state: its samples, or one where whole batches are sampled."""
-        return len(chunk) if self.batch_sampler is None else 1
+        def ask(count: int) -> None:
+            for chunk in islice(chunks, count):
+                waiting.append((chunk, threads.submit(self._read, chunk, memory)))
+
+        def first() -> Any:
+            chunk, future = waiting.popleft()
+            batch = future.result()
+            ask(1)
+            return self._done(batch, finished, chunk)
+
+        try:
+            ask(self.threads * self.prefetch)
+            while waiting:
+                if os.getpid() != process:
+                    raise SamplerError("this loop began before a fork, and its threads stayed behind; begin a new one")
+                # No name here may hold the batch: its memory is free as soon as the caller lets go of it.
+                yield first()
+        finally:
+            threads.shutdown(wait=True, cancel_futures=True)
+
+    def _done(self, batch: Any, finished: list[int], chunk: list[Any]) -> Any:
+        """Count a batch that is about to be handed out: its samples, or one where whole batches are sampled."""
+        finished[0] += len(chunk) if self.batch_sampler is None else 1
+        return batch
 
     def _chunks(self) -> Iterator[list[Any]]:
         if self.batch_sampler is not None:
@@ -120,8 +149,18 @@ class Loader:
                 return
             yield chunk
 
-    def _read(self, chunk: list[Any]) -> Any:
-        return self.collate_fn(self.dataset.__getitems__(chunk))
+    def _memory(self) -> Pool:
+        """Return the pool of one loop. Threads use it at once; it ends with the loop."""
+        # Asking for more than what is in use would claim a GPU that the process leaves to others.
+        in_use: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+        pinned = in_use if self.pin_memory is None else self.pin_memory
+        return Pool(_pinned) if pinned else Pool(debug=self.debug)
+
+    def _read(self, chunk: list[Any], memory: Pool) -> Any:
+        with memory:
+            if self.collate_fn is collate and isinstance(self.dataset, Dataset):
+                return self.dataset.batch(chunk)
+            return self.collate_fn(self.dataset.__getitems__(chunk))
 
     @property
     def _stateful(self) -> Any:
@@ -148,7 +187,7 @@ class Loader:
         if self._epoch != getattr(sampler, "epoch", None):
             # Trainers set the epoch of the sampler, not that of the loader.
             self._rewind()
-        state: dict[str, Any] = sampler.state_dict(self._before + self._finished * getattr(sampler, "world", 1))
+        state: dict[str, Any] = sampler.state_dict(self._before + self._finished[0] * getattr(sampler, "world", 1))
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -156,7 +195,15 @@ class Loader:
         self._stateful.load_state_dict(state)
         self._rewind()
 
-    def _rewind(self) -> None:
-        """Count from where the next iteration starts."""
-        self._before, self._finished = getattr(self._source, "position", 0), 0
-        self._epoch = getattr(self._source, "epoch", None)
+    def _rewind(self) -> list[int]:
+        """Count from where the next iteration starts, in a list of one number, which only that iteration has."""
+        self._before, self._finished = getattr(self._source, "position", 0), [0]
+        self._epoch: int | None = getattr(self._source, "epoch", None)
+        return self._finished
+
+
+def _pinned(shape: Sequence[int], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return an array over pinned memory, which torch itself uses again once copies from it have ended."""
+    kind = torch.from_numpy(np.empty(0, dtype)).dtype
+    array: NDArray[Any] = torch.empty(tuple(shape), dtype=kind, pin_memory=True).numpy()
+    return array

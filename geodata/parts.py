@@ -12,7 +12,7 @@ from geodata.catalog import Catalog
 from geodata.errors import BandsError, GridError
 from geodata.readers.base import Asset
 
-__all__ = ["Part", "by_resolution", "parts_of", "rebased"]
+__all__ = ["Part", "by_resolution", "parts_of", "rebased", "resolution_name"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,9 @@ def parts_of(
         if not mine:
             continue
         reduced = replace(
-            asset, bands=Bands(asset.bands[i] for _, i in mine), indexes=tuple(asset.indexes[i] for _, i in mine)
+            asset,
+            bands=Bands((asset.bands[i] for _, i in mine), asset.bands.state),
+            indexes=tuple(asset.indexes[i] for _, i in mine),
         )
         if nodata is not None:
             reduced = replace(reduced, validity="nodata", nodata=float(nodata))
@@ -80,11 +82,12 @@ def by_resolution(
         mine = [p for p in parts if p.asset.ratio == ratio]
         channels = sorted(c for p in mine for c in p.channels)
         moved = tuple(replace(p, channels=tuple(channels.index(c) for c in p.channels)) for p in mine)
-        images[_resolution_name(catalog, ratio)] = Bands(bands[c] for c in channels), moved, ratio
+        images[resolution_name(catalog, ratio)] = Bands((bands[c] for c in channels), bands.state), moved, ratio
     return images
 
 
-def _resolution_name(catalog: Catalog, ratio: int) -> str:
+def resolution_name(catalog: Catalog, ratio: int) -> str:
+    """Return what pixels of so many of a catalog's are called: ``_10m``, or ``_x2`` without metres."""
     crs = catalog.crs_in_use[0] if len(catalog) else None
     if crs is None or not crs.is_projected:
         return f"_x{ratio}"

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypedDict, overload
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data._utils.collate import default_collate_fn_map
 
+from geodata import buffers
 from geodata.bands import Bands
 from geodata.errors import BandsError, GridError, QueryError
 from geodata.grid import Grid
@@ -17,7 +19,7 @@ from geodata.interval import Interval
 from geodata.query import Query
 from geodata.spot import Buffers, Slots, Spot, room
 
-__all__ = ["IGNORE", "Sample", "asked_back", "collate", "rooms"]
+__all__ = ["IGNORE", "Sample", "asked_back", "collate", "rooms", "tensor_over"]
 
 IGNORE = -100
 """In a mask: not observed, outside, or unmapped. Torch's losses leave it out by default."""
@@ -63,17 +65,33 @@ def asked_back(query: Query, spot: Spot) -> dict[str, Tensor]:
     return rest
 
 
-def rooms(slots: Sequence[Slots]) -> Iterator[tuple[Buffers, dict[str, Tensor]]]:
-    """Yield the arrays to fill for each sample, and the tensors over them: of one buffer per key where all agree."""
-    if len(slots) > 1 and all(s == slots[0] for s in slots):
-        whole = {k: room((len(slots), *shape), dtype) for k, (shape, dtype) in slots[0].items()}
-        tensors = {k: torch.from_numpy(v).unbind() for k, v in whole.items()}
-        for i in range(len(slots)):
-            yield {k: v[i] for k, v in whole.items()}, {k: v[i] for k, v in tensors.items()}
-        return
-    for each in slots:
-        own = {k: room(shape, dtype) for k, (shape, dtype) in each.items()}
-        yield own, {k: torch.from_numpy(v) for k, v in own.items()}
+def rooms(slots: Sequence[Slots]) -> tuple[Buffers | None, list[Buffers], list[dict[str, Tensor]]]:
+    """Return the arrays to fill for some samples, and the tensors over them.
+
+    Returns
+    -------
+    whole : key -> (B, ...) array that holds all samples; None if their shapes differ, or there is one
+    each : arrays of each sample
+    tensors : tensors over the arrays of each sample; where there is a whole, views of one tensor per key
+    """
+    first = slots[0]
+    if len(slots) > 1 and all(s is first or s == first for s in slots):
+        whole = {k: room((len(slots), *shape), dtype) for k, (shape, dtype) in first.items()}
+        cut = {k: tensor_over(v).unbind() for k, v in whole.items()}
+        numbers = range(len(slots))
+        return whole, [{k: v[i] for k, v in whole.items()} for i in numbers], [_at(i, cut) for i in numbers]
+    each = [{k: room(shape, dtype) for k, (shape, dtype) in own.items()} for own in slots]
+    return None, each, [{k: tensor_over(v) for k, v in own.items()} for own in each]
+
+
+def _at(i: int, cut: Mapping[str, Sequence[Tensor]]) -> dict[str, Tensor]:
+    return {k: v[i] for k, v in cut.items()}
+
+
+def tensor_over(array: NDArray[Any]) -> Tensor:
+    """Return a tensor over the memory of what `room` made."""
+    # Pinned memory belongs to a tensor: only through that one torch knows of copies to the GPU that are still under way.
+    return array.base if isinstance(array.base, Tensor) else torch.from_numpy(array)
 
 
 @overload
@@ -138,19 +156,21 @@ def collate(samples: Any, *, pad: float | Mapping[str, float] | None = None) -> 
 
 def _one_bands(key: str, values: list[Bands]) -> Bands:
     for other in values[1:]:
-        if other != values[0]:
+        if other is not values[0] and other != values[0]:
             raise BandsError(f"{key} differs within a batch: {values[0]} and {other}; select the same bands everywhere")
     return values[0]
 
 
 def _stack(key: str, values: list[Tensor], pad: float | Mapping[str, float] | None) -> Tensor:
+    whole = _buffer_of(values)
+    if whole is not None:
+        return whole
     first = values[0]
     odd = next((v.dtype for v in values if v.dtype != first.dtype), None)
     if odd is not None:
         raise QueryError(f"{key} is {first.dtype} and {odd} in one batch; read both with the same dtype=")
     if all(v.shape == first.shape for v in values):
-        whole = _buffer_of(values)
-        return whole if whole is not None else torch.stack(values)
+        return _copied(values, first.shape, None)
     number = pad.get(key) if isinstance(pad, Mapping) else pad
     fill = IGNORE if key.startswith("mask") else number
     if pad is not None and key.startswith("valid"):
@@ -158,28 +178,58 @@ def _stack(key: str, values: list[Tensor], pad: float | Mapping[str, float] | No
     if fill is None or pad is None:
         shapes = sorted({tuple(v.shape) for v in values})
         raise GridError(f"{key} has shapes {shapes} in one batch; sample windows of one size, or pad: collate(pad=0)")
-    shape = [max(sizes) for sizes in zip(*(v.shape for v in values), strict=True)]
-    out = torch.full((len(values), *shape), fill, dtype=first.dtype)
-    for row, value in zip(out, values, strict=True):
-        row[tuple(slice(0, n) for n in value.shape)] = value
-    return out
+    return _copied(values, [max(sizes) for sizes in zip(*(v.shape for v in values), strict=True)], fill)
+
+
+def _copied(values: list[Tensor], shape: Sequence[int], fill: float | None) -> Tensor:
+    """Copy values, each of a shape or of a smaller one that is filled up, into one tensor."""
+    first = values[0]
+    if buffers.current() is None or not all(map(_plain, values)):
+        if fill is None:
+            return torch.stack(values)
+        out = torch.full((len(values), *shape), fill, dtype=first.dtype)
+        for i, value in enumerate(values):
+            out[_corner(i, value)] = value
+        return out
+    # In a thread of a Loader. By numpy: torch would start a team of threads of its own for each of them.
+    array = room((len(values), *shape), _NUMPY[first.dtype])
+    if fill is not None:
+        array[...] = torch.full((), fill, dtype=first.dtype).numpy()
+    for i, value in enumerate(values):
+        array[_corner(i, value)] = value.numpy()
+    return tensor_over(array)
+
+
+def _corner(i: int, value: Tensor) -> tuple[int | slice, ...]:
+    return i, *(slice(0, n) for n in value.shape)
+
+
+_KINDS = ["u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", "f8", "?"]
+_NUMPY = {torch.from_numpy(np.empty(0, kind)).dtype: np.dtype(kind) for kind in _KINDS}
+
+
+def _plain(value: Tensor) -> bool:
+    """Whether numpy sees the same numbers in a tensor."""
+    own = type(value) is Tensor and value.device.type == "cpu" and value.layout is torch.strided
+    return own and value.dtype in _NUMPY and not value.requires_grad and not value.is_neg()
 
 
 def _buffer_of(values: list[Tensor]) -> Tensor | None:
     """Return the batch buffer that the values are consecutive views of, if they are."""
     first = values[0]
-    step = first.numel()
-    storage = first.untyped_storage()
-    if not first.is_contiguous() or not step or len(values) * step * first.element_size() > storage.nbytes():
+    shape, dtype, step, at = first.shape, first.dtype, first.nbytes, first.data_ptr()
+    # Neighbours in memory may belong to different owners.
+    base, where = first._base, first.untyped_storage().data_ptr()
+    if not step:
         return None
-    where = storage.data_ptr()
-    for i, value in enumerate(values):
-        same = (
-            value.untyped_storage().data_ptr() == where and value.storage_offset() == first.storage_offset() + i * step
-        )
-        if not same or value.dtype != first.dtype or not value.is_contiguous():
+    for value in values:
+        owned = value._base is base if base is not None else value.untyped_storage().data_ptr() == where
+        if value.data_ptr() != at or not owned:
             return None
-    return first.as_strided((len(values), *first.shape), (step, *first.stride()), first.storage_offset())
+        if value.shape != shape or value.dtype != dtype or not value.is_contiguous():
+            return None
+        at += step
+    return first.as_strided((len(values), *shape), (first.numel(), *first.stride()), first.storage_offset())
 
 
 def _as_list(batch: Any, *, collate_fn_map: Any = None) -> Any:  # noqa: ARG001  (torch passes it)

@@ -24,8 +24,8 @@ class Classes:
     codes : {stored number: class}, or None if numbers are stored as classes
         A negative class means that pixels of this number are of no class.
     counts : K items or pixels of each class in the published archive, or none
-    unlisted : {"refuse", "ignore"}
-        Whether a stored number that `codes` does not list is an error, or of no class.
+    unlisted : {"refuse", "ignore", "keep"}
+        Whether a stored number that `codes` does not list is an error, of no class, or a class as it is.
     """
 
     names: tuple[str, ...]
@@ -35,9 +35,12 @@ class Classes:
     unlisted: str = "refuse"
 
     def __post_init__(self) -> None:
-        for what, values in (("names", set(self.names)), ("colours", self.colours), ("counts", self.counts)):
+        named = [name for name in self.names if name]  # a number between others may stand for nothing
+        if len(set(named)) != len(named):
+            raise CatalogError(f"{len(named)} class names, {len(set(named))} different ones; wanted one each")
+        for what, values in (("colours", self.colours), ("counts", self.counts)):
             if values and len(values) != len(self.names):
-                raise CatalogError(f"{len(self.names)} class names, {len(values)} different {what}; wanted one each")
+                raise CatalogError(f"{len(self.names)} class names, {len(values)} {what}; wanted one each")
         if self.codes is not None and max(self.codes.values(), default=-1) >= len(self.names):
             raise CatalogError(f"a stored number stands for class {max(self.codes.values())} of {len(self.names)}")
 
@@ -111,12 +114,14 @@ class Mask(Content):
     size : as in `Image`
     chosen : bool
         Whether it counts as one of the bands: ``bands=`` then leaves it out unless it names it.
+    resampling : {"nearest", "mode"}, for queries off its lattice
     """
 
     band: str = ""
     classes: Classes = field(default_factory=lambda: Classes(()))
     size: tuple[str, str] | None = None
     chosen: bool = False
+    resampling: str = "nearest"
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geodata import buffers
 from geodata.errors import GridError
 from geodata.grid import Grid
 from geodata.interval import Interval
@@ -23,15 +24,16 @@ Buffers = dict[str, NDArray[Any]]
 
 
 def room(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-    """Return an array that is not filled yet.
+    """Return an array that is not filled yet; in a `gd.Loader` over memory that is used again.
 
     Raises
     ------
     GridError
         If the machine's memory does not hold it.
     """
+    pool = buffers.current()
     try:
-        return np.empty(shape, dtype)
+        return np.empty(shape, dtype) if pool is None else pool.array(shape, dtype)
     except (MemoryError, ValueError):
         size = math.prod(shape) * np.dtype(dtype).itemsize / 2**30
         raise GridError(

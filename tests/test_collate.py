@@ -11,6 +11,7 @@ from makers import north_up, write_tif
 from torch.utils.data import DataLoader, default_collate
 
 import geodata as gd
+from geodata.buffers import Pool
 from geodata.datasets import RasterDataset
 from geodata.errors import BandsError, GridError, QueryError
 from geodata.samplers import GridPatchSampler, ItemSampler, RandomPatchSampler
@@ -88,6 +89,130 @@ def test_any_choice_of_samples_is_their_stack(images, order):
     batch = gd.collate(some)
     assert torch.equal(batch["image"], torch.stack([s["image"] for s in some]))
     assert torch.equal(batch["valid"], torch.stack([s["valid"] for s in some]))
+
+
+@pytest.mark.parametrize("cut", [lambda t: t, lambda t: t[0][None], lambda t: t.view(-1)], ids=["own", "view", "flat"])
+def test_neighbours_in_memory_that_belong_to_different_owners_are_copied(cut):
+    numbers = np.arange(48, dtype=np.float32)
+    samples = [{"x": cut(torch.from_numpy(numbers[12 * i : 12 * i + 12]).view(1, 12))} for i in range(4)]
+    batch = gd.collate(samples)
+    assert torch.equal(batch["x"], torch.stack([s["x"] for s in samples]))
+    assert batch["x"].data_ptr() != samples[0]["x"].data_ptr()
+
+
+@pytest.mark.parametrize("other", [lambda t: t.view(4, 3), lambda t: t.view(3, 4).T, lambda t: t.view(torch.int32)])
+def test_neighbours_of_one_buffer_that_differ_in_shape_or_kind_are_no_batch(other):
+    whole = torch.arange(24.0)
+    samples = [{"x": whole[:12].view(3, 4)}, {"x": other(whole[12:])}]
+    with pytest.raises((GridError, QueryError), match="in one batch"):
+        gd.collate(samples)
+
+
+def test_a_batch_of_one_is_not_copied_and_without_autograd_neither(images):
+    (one,) = patches(images, 1)
+    assert gd.collate([one])["image"].data_ptr() == one["image"].data_ptr()
+    with torch.inference_mode():
+        samples = patches(images)
+        batch = gd.collate(samples)
+    assert batch["image"].data_ptr() == samples[0]["image"].data_ptr()
+    assert torch.equal(batch["image"], torch.stack([s["image"] for s in samples]))
+
+
+DTYPES = [torch.bfloat16, torch.complex64, torch.float16, torch.uint8, torch.uint16, torch.bool, torch.int64]
+ODD = {
+    "graph": lambda t: t.float().requires_grad_(),
+    "negative bit": lambda t: torch.view_as_complex(torch.stack([t.float(), t.float()], -1)).conj().imag,
+    "reversed axes": lambda t: t.T,
+    "steps": lambda t: t[:, ::2],
+    "scalar": lambda t: t[0, 0],
+    "parameter": lambda t: torch.nn.Parameter(t.float()),
+    **{str(d): lambda t, d=d: t.to(d) for d in DTYPES},
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_in_a_loader_tensors_are_stacked_and_padded_as_outside(kind):
+    samples = [{"x": ODD[kind](torch.arange(12).reshape(3, 4) + 5 * i)} for i in range(3)]
+    outside = gd.collate(samples)["x"]
+    with Pool():
+        inside = gd.collate(samples)["x"]
+    assert (
+        inside.dtype == outside.dtype and torch.equal(inside, outside) and inside.requires_grad == outside.requires_grad
+    )
+    if outside.ndim < 2:
+        return
+    samples[1] = {"x": samples[1]["x"][:2]}
+    for fill in (1, 0.0, True):
+        outside = gd.collate(samples, pad=fill)["x"]
+        with Pool():
+            inside = gd.collate(samples, pad=fill)["x"]
+        assert inside.dtype == outside.dtype and torch.equal(inside, outside)
+
+
+class AtOnce(RasterDataset):
+    """Reads whole batches where it is asked to, backwards, and notes which."""
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.asked, self.single = [], []
+
+    def _fill_many(self, spots, whole):
+        self.asked.append([(spot.row, spot.window) for spot in spots])
+        rests = {}
+        for i in reversed(range(len(spots))):
+            rests[i] = super()._fill(spots[i], {k: v[i] for k, v in whole.items()})
+        return [rests[i] for i in range(len(spots))]
+
+    def _fill(self, spot, out):
+        self.single.append(spot.row)
+        return super()._fill(spot, out)
+
+
+@pytest.fixture
+def at_once(images, tmp_path):
+    for i in range(4):
+        pixels = images[i]["image"].numpy()
+        write_tif(tmp_path / f"{i}.tif", pixels if i < 3 else pixels[:, :30], north_up(500000 + 500 * i), nodata=0)
+    return AtOnce(tmp_path), RasterDataset(tmp_path)
+
+
+def test_windows_of_equal_size_are_read_at_once_in_their_order(at_once):
+    ds, plain = at_once
+    queries = list(RandomPatchSampler(ds, size=16, length=9, seed=3))
+    got, want = ds.__getitems__(queries), plain.__getitems__(queries)
+    assert ds.asked == [[(q.row, q.window) for q in queries]] and not ds.single
+    for a, b in zip(got, want, strict=True):
+        assert list(a) == list(b) and a["query"] == b["query"] and a["key"] == b["key"] and a["grid"] == b["grid"]
+        assert all(torch.equal(a[k], b[k]) for k in ("image", "valid", "draw"))
+    assert gd.collate(got)["image"].data_ptr() == got[0]["image"].data_ptr()
+
+
+def test_each_view_is_a_batch_that_is_read_at_once(at_once):
+    ds, plain = at_once
+    queries = list(RandomPatchSampler(ds, size=16, length=8, seed=3))
+    pairs = list(zip(queries[:4], queries[4:], strict=True))
+    for got, want in zip(gd.collate(ds.__getitems__(pairs)), gd.collate(plain.__getitems__(pairs)), strict=True):
+        assert torch.equal(got["image"], want["image"]) and got["key"] == want["key"]
+    assert [[row for row, _ in batch] for batch in ds.asked] == [
+        [q.row for q in queries[:4]],
+        [q.row for q in queries[4:]],
+    ]
+
+
+def test_what_is_no_batch_of_windows_is_read_one_by_one(at_once):
+    ds, plain = at_once
+    grid = ds.catalog.grid(0, (3, 4, 16, 16))
+    for indexes in (
+        [0],
+        [0, 3],
+        [gd.Query(grid=grid), grid],
+        [gd.Query(row=0, grid=grid), gd.Query(row=1, window=(0, 0, 16, 16))],
+    ):
+        got, want = ds.__getitems__(indexes), plain.__getitems__(indexes)
+        assert all(torch.equal(a["image"], b["image"]) for a, b in zip(got, want, strict=True))
+    assert ds.asked == []
+    ds.__getitems__([0, 1])
+    assert ds.asked == [[(0, (0, 0, 40, 50)), (1, (0, 0, 40, 50))]], "whole items are windows too"
 
 
 def test_batches_do_not_share_memory(images):

@@ -149,6 +149,11 @@ class Catalog:
             raise CatalogError(f"no column {name!r}; there are: {', '.join(self.table.column_names)}")
         return values_of(self.table[name])
 
+    def kept(self, name: Any, make: Callable[[], Any]) -> Any:
+        """Return what a function gives, which is called once for this catalog and name in each process."""
+        known = self.__dict__.setdefault("_kept", {})
+        return known[name] if name in known else known.setdefault(name, make())
+
     @property
     def columns(self) -> dict[str, NDArray[Any]]:
         """Every column but the key, by name."""
@@ -199,10 +204,8 @@ class Catalog:
         fp = self.footprints
         a, b, c, d, e, f = fp.affine[row].tolist()
         crs = fp.crs[fp.code[row]]
-        if window is None:
-            return Grid(fp.shape[row].tolist(), (a, b, c, d, e, f), crs)
-        r, q, height, width = window
-        return Grid((height, width), (a, b, a * q + b * r + c, d, e, d * q + e * r + f), crs)
+        r, q, height, width = (0, 0, *fp.shape[row].tolist()) if window is None else window
+        return Grid.known((int(height), int(width)), (a, b, a * q + b * r + c, d, e, d * q + e * r + f), crs)
 
     def interval(self, row: int) -> Interval:
         """Return the time of an item."""

@@ -11,13 +11,13 @@ import numpy as np
 
 from geodata.catalog import Catalog
 from geodata.datasets import cache, registry
-from geodata.datasets.contents import Reading, assets_read, fields_of
 from geodata.datasets.roots import check_root, present
 from geodata.errors import CatalogError, DownloadError
 from geodata.fields import FieldDataset
+from geodata.fields.contents import Reading, assets_read, chosen_of, fields_of
 from geodata.fields.making import DEFAULT_DTYPE
 from geodata.sample import IGNORE
-from geodata.spec import Content, DatasetSpec, Mask
+from geodata.spec import Content, DatasetSpec
 
 __all__ = ["ArchiveDataset", "Common"]
 
@@ -115,7 +115,7 @@ class ArchiveDataset(FieldDataset):
         if on_error not in ("raise", "skip"):
             raise CatalogError(f"on_error={on_error!r} must be 'raise' or 'skip'")
         known = tuple(self.spec.contents if contents is None else contents)
-        chosen = _chosen(known, common.get("keys"), common.get("bands"))
+        chosen = chosen_of(known, common.get("keys"), common.get("bands"))
         spec, progress, split = self.spec, common.get("progress", True), common.get("split")
         if common.get("download", False):
             self.download(place, progress=progress)
@@ -161,21 +161,6 @@ class ArchiveDataset(FieldDataset):
                 f"from {spec.home} and put below {root}:\n{spec.tree}"
             )
         download(spec.sources, Path(root), progress=progress)
-
-
-def _chosen(contents: Sequence[Content], keys: Sequence[str] | None, bands: Any) -> list[Content]:
-    """Return the contents that are asked for by key; what a choice of bands leaves out goes too."""
-    if isinstance(keys, str):
-        raise CatalogError(f"keys={keys!r} is one text; give a list of names, for example keys=[{keys!r}]")
-    known = [c.key for c in contents]
-    wrong = [k for k in keys or () if k not in known]
-    if wrong:
-        raise CatalogError(f"no key {wrong[0]!r}; a sample of this dataset can hold {', '.join(known)}")
-    if keys is not None:
-        return [c for c in contents if c.key in keys]
-    if bands is None:
-        return list(contents)
-    return [c for c in contents if not (isinstance(c, Mask) and c.chosen and c.band not in bands)]
 
 
 def _listed(split: str | Sequence[str] | None) -> list[str]:

@@ -133,6 +133,8 @@ class VectorDataset(Dataset):
         names = ("label", "layer", "task", "background", "all_touched", "ignore_index", "transforms")
         return {**{name: getattr(self, name) for name in names}, "classes": self._class_names, "codes": self._codes}
 
+    _slots_by_shape = True
+
     def _slots(self, spot: Spot) -> Slots:
         return {self.keys[0]: (spot.grid.shape, np.int64)} if self.task == "mask" else {}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -68,6 +68,16 @@ class Field(ABC):
                 f"or leave it out with keys="
             )
         return self.fill(catalog, Spot(spot.grid, spot.time, int(rows[0]), None, spot.inside), out)
+
+    @property
+    def stored(self) -> bool:
+        """Whether its pixels are arrays of a store, of which many rows are read at once."""
+        return False
+
+    def fill_many(self, catalog: Catalog, spots: Sequence[Spot], out: Buffers) -> Sequence[Mapping[str, Any]]:
+        """Read windows of rows into ``out``, which has a leading batch axis; return of each what has no slot."""
+        own = [key for key in out if key in self.slots(catalog, spots[0])]
+        return [self.fill(catalog, spot, {key: out[key][i] for key in own}) for i, spot in enumerate(spots)]
 
     def fill_dates(
         self, catalog: Catalog, rows: NDArray[np.int64], spot: Spot, out: Buffers

@@ -18,7 +18,7 @@ from geodata.parts import Part, parts_of, rebased
 from geodata.readers.base import Asset
 from geodata.spec import Array, Boxes, Content, Image, Label, Mask
 
-__all__ = ["Reading", "assets_read", "fields_of"]
+__all__ = ["Reading", "assets_read", "chosen_of", "fields_of"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,27 @@ class Reading:
     native: bool
     resampling: str | None
     ignore: int
+
+
+def chosen_of(contents: Sequence[Content], keys: Sequence[str] | None, bands: Any) -> list[Content]:
+    """Return the contents that are asked for by key; what a choice of bands leaves out goes too.
+
+    Raises
+    ------
+    CatalogError
+        If there is no such key.
+    """
+    if isinstance(keys, str):
+        raise CatalogError(f"keys={keys!r} is one text; give a list of names, for example keys=[{keys!r}]")
+    known = [c.key for c in contents]
+    wrong = [k for k in keys or () if k not in known]
+    if wrong:
+        raise CatalogError(f"no key {wrong[0]!r}; a sample of this dataset can hold {', '.join(known)}")
+    if keys is not None:
+        return [c for c in contents if c.key in keys]
+    if bands is None:
+        return list(contents)
+    return [c for c in contents if not (isinstance(c, Mask) and c.chosen and c.band not in bands)]
 
 
 def fields_of(
@@ -115,11 +136,11 @@ def _raster(catalog: Catalog, content: Image | Mask, bands: Bands, parts: tuple[
         field = ImageField("image" if named else "", tail, bands, images)
     else:
         dtype = target_dtype(None, assets, categorical=True)
-        image = assemblies(catalog, bands, parts, "nearest", dtype)[""]
-        codes, tail = content.classes.codes, content.key.removeprefix("mask")
-        listed = {i: i for i in range(len(content.classes.names))} if codes is None else codes
-        table = Codes.of(listed, others=content.classes.unlisted)
-        field = MaskField("mask", tail, image, table, content.classes.names, how.ignore)
+        image = assemblies(catalog, bands, parts, content.resampling, dtype)[""]
+        names, codes, others = content.classes.names, content.classes.codes, content.classes.unlisted
+        listed = {i: i for i in range(len(names))} if codes is None else codes
+        table = Codes.of(listed, others=others) if listed or others != "keep" else None
+        field = MaskField("mask", content.key.removeprefix("mask"), image, table, names or None, how.ignore)
     return field if content.size is None else LooseField(field.keys[0], "", field, content.size)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from typing import Any, Self
 
@@ -67,6 +67,11 @@ class FieldDataset(Dataset):
         return len(self.catalog) if native else 0
 
     @property
+    def unnamed(self) -> tuple[Field, ...]:
+        """What a sample is made of, without the suffix of the dataset's name."""
+        return self._unnamed
+
+    @property
     def bands(self) -> Bands | None:
         """Bands of the first image in order; None without an image."""
         return next((f.bands for f in map(_inner, self.fields) if isinstance(f, ImageField)), None)
@@ -87,6 +92,10 @@ class FieldDataset(Dataset):
         new.fields = _named(self._unnamed, name)
         return new
 
+    @property
+    def _slots_by_shape(self) -> bool:
+        return not any(isinstance(f, LooseField) for f in self.fields)
+
     def _slots(self, spot: Spot) -> Slots:
         slots: Slots = {}
         for field in self.fields:
@@ -98,6 +107,20 @@ class FieldDataset(Dataset):
         for field in self.fields:
             rest |= field.fill(self.catalog, spot, out)
         return rest
+
+    @property
+    def reads_batches(self) -> bool:
+        """Whether its pixels are arrays of a store."""
+        return any(field.stored for field in self.fields)
+
+    def _fill_many(self, spots: Sequence[Spot], whole: Buffers) -> Sequence[Mapping[str, Any]] | None:
+        if not self.reads_batches:
+            return None
+        rests: list[dict[str, Any]] = [{} for _ in spots]
+        for field in self.fields:
+            for rest, more in zip(rests, field.fill_many(self.catalog, spots, whole), strict=True):
+                rest |= more
+        return rests
 
     def _fill_on(self, spot: Spot, out: Buffers, rows: NDArray[np.int64] | None = None) -> dict[str, Any]:
         found = self.catalog.search(spot.grid, time=spot.time) if rows is None else rows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from geodata.assembly import Assembly
 from geodata.bands import Bands
+from geodata.batch import is_stored, read_dates, read_rows
 from geodata.catalog import Catalog
 from geodata.errors import GridError
 from geodata.fields.base import Field
@@ -38,6 +39,11 @@ class ImageField(Field):
     def keys(self) -> tuple[str, ...]:
         """Sample keys."""
         return tuple(key for s in self.images for key in (self._key(s), f"valid{self.tail}{s}", f"bands{self.tail}{s}"))
+
+    @property
+    def image_key(self) -> str:
+        """The sample key of the image, before the suffix of a resolution."""
+        return self._key("")
 
     def _key(self, suffix: str) -> str:
         """The key of an image: that of the field and its tail; without a key of the field the tail says it all."""
@@ -77,13 +83,29 @@ class ImageField(Field):
             image.read_grid(catalog, rows.tolist(), target, data, valid, spot.inside)
         return self._rest(spot)
 
+    @property
+    def stored(self) -> bool:
+        """Whether its images are arrays of a store."""
+        return all(is_stored(image) for image in self.images.values())
+
+    def fill_many(self, catalog: Catalog, spots: Sequence[Spot], out: Buffers) -> Sequence[Mapping[str, Any]]:
+        """Read the same window of many rows of a store at once, others one by one."""
+        rows, windows = [s.row for s in spots], [s.window for s in spots]
+        confined = any(s.inside is not None for s in spots)
+        for image, data, valid in self._targets(out):
+            done = not confined and read_rows(image, catalog, rows, windows, data, valid)  # type: ignore[arg-type]  # windows of rows
+            if not done:
+                for spot, one, seen in zip(spots, data, valid, strict=True):
+                    image.read_window(catalog, spot.row, spot.window, one, seen, spot.inside)  # type: ignore[arg-type]  # as above
+        return [self._rest(spot) for spot in spots]
+
     def fill_dates(
         self, catalog: Catalog, rows: NDArray[np.int64], spot: Spot, out: Buffers
     ) -> Mapping[str, Any] | None:
         """Read a window of rows that are dates of one array at once, if they are and nothing confines them."""
         if spot.inside is not None or spot.window is None:
             return None
-        done = all(i.read_dates(catalog, rows.tolist(), spot.window, d, v) for i, d, v in self._targets(out))
+        done = all(read_dates(i, catalog, rows.tolist(), spot.window, d, v) for i, d, v in self._targets(out))
         return self._rest(spot) if done else None
 
     def _targets(self, out: Buffers) -> Iterator[tuple[Assembly, NDArray[Any], NDArray[np.bool_]]]:

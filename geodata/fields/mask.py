@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geodata.assembly import Assembly
+from geodata.batch import is_stored, read_rows
 from geodata.catalog import Catalog
 from geodata.errors import CatalogError, DtypeError
 from geodata.fields.base import Field
@@ -22,6 +23,9 @@ __all__ = ["Codes", "MaskField"]
 
 SMALL = 1 << 16
 """Stored numbers below this are looked up in a table."""
+
+UNLISTED = -(2**62)
+"""In such a table: a number that is in no table of classes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +78,24 @@ class Codes:
         if len(self._table):
             return self._table.take(mask, mode="clip").clip(max=len(self.stored) - 1)
         return np.searchsorted(self.stored, mask).clip(max=len(self.stored) - 1)
+
+    @cached_property
+    def _quick(self) -> dict[int, NDArray[np.int64]]:
+        return {}
+
+    def table(self, ignore: int) -> NDArray[np.int64] | None:
+        """Return the class of every number from 0, the last for all from there on; `UNLISTED` where that is an error.
+
+        None if the stored numbers are large, or those that are not listed stay as they are.
+        """
+        if self.others == "keep" or not len(self._table):
+            return None
+        if ignore not in self._quick:
+            other = UNLISTED if self.others == "refuse" else ignore
+            table = np.full(int(self.stored[-1]) + 2, other)
+            table[self.stored] = np.where(self.classes < 0, ignore, self.classes)
+            self._quick[ignore] = table
+        return self._quick[ignore]
 
     def apply(self, mask: NDArray[np.int64], seen: NDArray[np.bool_], name: str) -> None:
         """Turn stored numbers into classes in place; what is no class is not seen."""
@@ -129,11 +151,45 @@ class MaskField(Field):
         self._settle(mask, stored[0], seen, catalog.key[rows[0]] if len(rows) else "")
         return {}
 
+    @property
+    def stored(self) -> bool:
+        """Whether it is an array of a store."""
+        return is_stored(self.image)
+
+    def fill_many(self, catalog: Catalog, spots: Sequence[Spot], out: Buffers) -> Sequence[Mapping[str, Any]]:
+        """Read the same window of many rows of a store at once, others one by one."""
+        masks = out[self.keys[0]]
+        rows, windows = [s.row for s in spots], [s.window for s in spots]
+        stored = room((len(masks), 1, *masks.shape[1:]), self.image.dtype)
+        seen = room(masks.shape, np.bool_)
+        confined = any(s.inside is not None for s in spots)
+        if confined or not read_rows(self.image, catalog, rows, windows, stored, seen):  # type: ignore[arg-type]  # windows of rows
+            return super().fill_many(catalog, spots, out)
+        complete = bool(seen.all())
+        for spot, mask, codes, known in zip(spots, masks, stored, seen, strict=True):
+            self._settle(mask, codes[0], known, str(catalog.key[int(spot.row or 0)]), complete=complete)
+        return [{} for _ in spots]
+
     def _room(self, mask: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         return room((1, *mask.shape), self.image.dtype), room(mask.shape, np.bool_)
 
-    def _settle(self, mask: NDArray[np.int64], stored: NDArray[Any], seen: NDArray[np.bool_], key: str) -> None:
+    def _settle(
+        self,
+        mask: NDArray[np.int64],
+        stored: NDArray[Any],
+        seen: NDArray[np.bool_],
+        key: str,
+        *,
+        complete: bool = False,
+    ) -> None:
         """Turn stored class numbers into a mask, or say which of them is no class."""
+        table = None if self.codes is None or stored.dtype.kind != "u" else self.codes.table(self.ignore)
+        if table is not None:
+            table.take(stored, out=mask, mode="clip")
+            if not complete and not seen.all():
+                mask[~seen] = self.ignore
+            if mask.min(initial=0) != UNLISTED:
+                return
         with np.errstate(invalid="ignore"):
             mask[:] = stored
         broken = seen & (mask != stored)

@@ -28,7 +28,7 @@ PYTEST = $(IN_TESTS) -m pytest
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all lint format types imports docs check bench bench-archives bench-peer bench-splits dataset-pages gallery public-api constraints
+.PHONY: help demo test test-all lint format types imports docs check bench bench-archives bench-peer bench-splits bench-stores dataset-pages gallery public-api constraints
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +72,11 @@ bench-archives: $(VENV)/.extra-test $(VENV)/.package ## Measure published archiv
 
 bench-splits: $(VENV)/.extra-test $(VENV)/.package ## Split and audit reBEN and SpectralEarth; writes docs/benchmarks-splits.md
 	$(BIN)/python benchmarks/splits.py --write
+
+# Writes archives and stores of 18 GB into bench-data/ the first time.
+bench-stores: $(VENV)/.extra-test $(VENV)/.package ## Compare stores with LMDB and TorchGeo; writes docs/benchmarks-stores.md
+	@test -x $(PEER)/bin/python || { echo "the peer's environment is missing: make bench-peer (gigabytes)"; exit 1; }
+	$(BIN)/python benchmarks/stores.py --peer $(PEER)/bin/python --write $(ARGS)
 
 gallery: $(VENV)/.extra-test $(VENV)/.package ## Run the examples of docs/gallery/ and write their figures anew
 	$(BIN)/python docs/gallery/geographic_splits.py

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from geodata.prediction import predict
     from geodata.splits import Split
     from geodata.stitch import Stitcher
+    from geodata.store import open_store
     from geodata.view.dataarray import to_xarray
     from geodata.view.plot import plot
 
@@ -43,6 +44,7 @@ __all__ = [
     "Stitcher",
     "collate",
     "count_pixels",
+    "open_store",
     "plot",
     "predict",
     "to_xarray",
@@ -54,6 +56,7 @@ _LATER = {
     "Split": "splits",
     "Stitcher": "stitch",
     "count_pixels": "counts",
+    "open_store": "store",
     "plot": "view.plot",
     "predict": "prediction",
     "to_xarray": "view.dataarray",

@@ -1,4 +1,4 @@
-"""The command line: ``geodata index | info | preview | demo | list | download | fake | check | split | audit``."""
+"""The command line, ``geodata``: one module for each group of commands."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.markup import escape
 from typer.main import get_command
 
 # Importing them is what puts their commands on the app.
-from geodata.cli import archives, files, splits  # noqa: F401
+from geodata.cli import archives, exports, files, splits, stores  # noqa: F401
 from geodata.cli.app import app
 from geodata.errors import GeodataError
 

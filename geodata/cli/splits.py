@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from geodata.catalog import Catalog
     from geodata.splits import Audit, Split
 
-__all__ = ["audit", "split"]
+__all__ = ["audit", "split", "split_of"]
 
 METHODS = ("blocks", "cells", "random", "hash", "checkerboard", "regions", "ring", "time", "space_time", "predefined")
 
@@ -138,7 +138,7 @@ def audit(
             raise typer.BadParameter(f"a split file has no columns for {wanted}; give the data too: audit DATA {data}")
     else:
         catalog = _catalog(data, root, pattern, tile)
-        found = _split(catalog, of)
+        found = split_of(catalog, of)
     named = None if ids is None else [name.strip() for name in ids.split(",") if name.strip()]
     report = _audited(
         catalog, found, labels=labels, ids=named, train=train, min_distance=min_distance, max_deviation=max_deviation
@@ -194,7 +194,8 @@ def _whole(data: str, root: Path | None, pattern: str | None) -> Catalog:
     return Catalog.load(data) if data.endswith(".parquet") else Catalog.scan(data, pattern=pattern)
 
 
-def _split(catalog: Catalog, of: str) -> Split:
+def split_of(catalog: Catalog, of: str) -> Split:
+    """Return a split by what names it on the command line: a file, lists, or a column of the catalog."""
     from geodata.splits import Split, predefined
 
     return Split.load(Path(of)) if of.endswith(".parquet") else predefined(catalog, of)

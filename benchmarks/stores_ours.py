@@ -59,8 +59,8 @@ class Shards:
 
 
 def loader(source: str, threads: int) -> Iterator[Any]:
-    """Batches by this library's loader: all parts of a sample at their own resolutions, as stored."""
-    how: dict[str, Any] = {"native": True, "dtype": None}
+    """Batches by this library's loader: what the LMDB's loaders give, at its own resolution and as stored, and what is always there."""
+    how: dict[str, Any] = {"native": True, "dtype": None, "keys": ("image", "image_s1", "mask")}
     if source.startswith("store-"):
         data = open_store(str(path_of("reben", source.removeprefix("store-"))), **how)
     else:

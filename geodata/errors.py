@@ -19,6 +19,7 @@ __all__ = [
     "NoOverlapError",
     "QueryError",
     "ReadError",
+    "ReadWarning",
     "SamplerError",
     "SplitError",
     "SplitWarning",
@@ -54,6 +55,10 @@ class NoOverlapError(GeodataError, LookupError):
 
 class CatalogError(GeodataError, ValueError):
     """Columns, keys or hrefs of a catalog that contradict each other or are not safe to use."""
+
+
+class ReadWarning(UserWarning):
+    """Something is read right, but in a slower way than it could be."""
 
 
 class StaleCatalogError(CatalogError):

@@ -56,6 +56,7 @@ def convert(
     chunk_bands: Annotated[int | None, typer.Option("--chunk-bands", help="Bands that are packed together.")] = None,
     shard: Annotated[int | None, typer.Option(help="Samples of one file.")] = None,
     pad: Annotated[bool, typer.Option("--pad", help="Allow items of unequal size; each keeps its own.")] = False,
+    stats: Annotated[Path | None, typer.Option(help="JSON with mean and std by band, kept in the store.")] = None,
     tile: Tile = None,
     bands: Bands = None,
     keys: Keys = None,
@@ -72,7 +73,7 @@ def convert(
     made = None if split is None else split_of(dataset.catalog, split)
     digest = converted(
         dataset, out, split=made, order=order, layout=layout, codec=codec, dtype=dtype, chunk_bands=chunk_bands,
-        shard=shard, pad=pad, workers=workers, scheduler=scheduler, progress=not as_json,
+        shard=shard, pad=pad, stats=None if stats is None else _json(stats), workers=workers, scheduler=scheduler, progress=not as_json,
     )  # fmt: skip
     if as_json:
         typer.echo(json.dumps({"out": out, "samples": len(dataset), "digest": digest}))
@@ -166,6 +167,13 @@ def _is_store(data: str) -> bool:
         return about(files_at(data)) is not None
     except GeodataError:
         return False
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(f"--stats {path} cannot be read: {error}") from None
 
 
 def _names(text: str | None) -> list[str] | None:

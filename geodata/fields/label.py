@@ -59,7 +59,8 @@ class LabelField(Field):
             return None
         names, of = column.flatten(), pc.list_parent_indices(column).to_numpy(zero_copy_only=False)
         names = names.cast(pa.string()) if pa.types.is_dictionary(names.type) else names
-        if not pa.types.is_string(names.type):
+        # Lists that are null may still have values below them, which only one of the two leaves out.
+        if not pa.types.is_string(names.type) or len(names) != len(of):
             return None
         number = pc.fill_null(pc.index_in(names, pa.array(self.classes)), -1).to_numpy(zero_copy_only=False)
         found = np.zeros((len(column), len(self.classes)), dtype=bool)

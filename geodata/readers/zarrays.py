@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import warnings
 from typing import Any
 
 import numpy as np
 
-from geodata.errors import ReadError
+from geodata.errors import ReadError, ReadWarning
 from geodata.files import LocalFiles
 from geodata.readers.openfiles import Arrays, missing, telling
 from geodata.readers.shards.array import ShardedArray
@@ -101,7 +102,8 @@ class ZarrFolder:
         try:
             # Who wrote it may have left out what is empty: that is not known to be damage.
             return ShardedArray(LocalFiles(self._href), inside, missing="fill")
-        except UnknownCodecError:
+        except UnknownCodecError as error:
+            warnings.warn(f"{error}; zarr reads it, many times slower", ReadWarning, stacklevel=2)
             return other
 
     def texts(self, inside: str) -> list[str]:

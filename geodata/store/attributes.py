@@ -28,17 +28,23 @@ def as_json(data: Any) -> bytes:
     return json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False).encode()
 
 
-def described(layout: Layout, contents: Sequence[Content]) -> Layout:
+Stats = Mapping[str, Mapping[str, float]]
+
+
+def described(layout: Layout, contents: Sequence[Content], stats: Stats) -> Layout:
     """Return the layout with names of axes and attributes on its arrays."""
     by_key = {c.key: c for c in contents}
-    laid = [_described(layout, each, by_key[each.array.key]) for each in layout.arrays]
+    laid = [_described(layout, each, by_key[each.array.key], stats) for each in layout.arrays]
     return replace(layout, arrays=tuple(laid))
 
 
-def _described(layout: Layout, laid: Laid, content: Content) -> Laid:
+def _described(layout: Layout, laid: Laid, content: Content, stats: Stats) -> Laid:
     array = laid.array
     dims = dims_of(layout, array)
     attrs = array_attributes(array, content) | _georeference(layout, array)
+    names = array.bands.names
+    if stats and all(name in values for values in stats.values() for name in names):
+        attrs["statistics"] = {kind: [float(values[name]) for name in names] for kind, values in stats.items()}
     valid = laid.valid
     if valid is not None:
         valid = replace(valid, dims=dims, attrs={"long_name": f"1 where {array.name} was observed"})

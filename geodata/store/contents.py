@@ -18,7 +18,7 @@ from geodata.fields import ArrayField, BoxesField, Field, ImageField, LabelField
 from geodata.fields.boxes import Objects
 from geodata.spec import Array, Boxes, Classes, Content, Image, Label, Mask
 
-__all__ = ["columns_of", "contents_of", "from_plain", "to_plain"]
+__all__ = ["checked_stats", "columns_of", "contents_of", "from_plain", "to_plain"]
 
 
 def contents_of(dataset: Dataset, stored: Sequence[Field]) -> list[Content]:
@@ -73,6 +73,26 @@ def _classes(field: MaskField, known: Content | None) -> Classes:
 
 
 # ---------------------------------------------------------------------- as plain data
+
+
+def checked_stats(
+    stats: Mapping[str, Mapping[str, float]] | None, contents: Sequence[Content]
+) -> Mapping[str, Mapping[str, float]]:
+    """Return statistics of bands, none for None.
+
+    Raises
+    ------
+    StoreError
+        If they are not ``{"mean": {band: float}, "std": {band: float}}`` of bands that are stored.
+    """
+    if stats is None:
+        return {}
+    known = {name for c in contents if isinstance(c, Image) for name in c.bands.names}
+    if set(stats) != {"mean", "std"} or not all(isinstance(v, Mapping) and set(v) <= known for v in stats.values()):
+        raise StoreError(
+            f"stats must be {{'mean': {{band: number}}, 'std': {{band: number}}}} of the bands {', '.join(sorted(known)[:20])}"
+        )
+    return stats
 
 
 def to_plain(contents: Sequence[Content]) -> list[dict[str, Any]]:

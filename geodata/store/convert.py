@@ -7,7 +7,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,7 +24,7 @@ from geodata.splits import Split
 from geodata.store import manifest as manifests
 from geodata.store.attributes import as_json, described, group, plain_array, small_arrays
 from geodata.store.backends import Backend, backend_for
-from geodata.store.contents import columns_of, contents_of, to_plain
+from geodata.store.contents import checked_stats, columns_of, contents_of, to_plain
 from geodata.store.layout import Layout, lay_out
 from geodata.store.order import order_of
 from geodata.store.source import arrays_of, fields_to_store
@@ -71,6 +71,7 @@ def convert(
     chunk_bands: int | None = None,
     shard: int | None = None,
     pad: bool = False,
+    stats: Mapping[str, Mapping[str, float]] | None = None,
     workers: int = 1,
     scheduler: str | None = None,
     progress: bool = True,
@@ -102,6 +103,8 @@ def convert(
         Samples of one file: None for 256, or fewer if they take more than 128 MiB.
     pad : bool
         Allow items of unequal size; each keeps its own.
+    stats : {"mean": {band: float}, "std": {band: float}} or None
+        Kept with the bands; `StoreDataset.stats` gives them to ``T.Normalize``.
     workers : int >= 1, processes
     scheduler : address of a Dask scheduler, ``tcp://host:8786``, instead of workers
     progress : bool
@@ -130,6 +133,7 @@ def convert(
         chunk_bands=chunk_bands,
         shard=shard,
         pad=pad,
+        stats=stats,
     )
     backend = backend_for(workers, scheduler)
     files = files_at(str(out))
@@ -156,6 +160,7 @@ def plan_of(
     chunk_bands: int | None,
     shard: int | None,
     pad: bool,
+    stats: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Plan:
     """Decide all of a store before anything is written; parameters and errors as in `convert`."""
     stored = fields_to_store(dataset)
@@ -167,7 +172,7 @@ def plan_of(
     catalog, part = _parts(catalog, split)
     rows = order_of(catalog, order, part)
     laid = lay_out(catalog, arrays, rows, kind=layout, codec=codec, bands=chunk_bands, samples=shard, pad=pad)
-    laid = described(laid, contents)
+    laid = described(laid, contents, checked_stats(stats, contents))
     columns = columns_of(catalog, stored)
     kept = stored_catalog(laid, rows, columns)
     spec = getattr(dataset, "spec", None)
@@ -182,7 +187,10 @@ def plan_of(
         "layout": laid.kind,
         "split": None if split is None else split.digest,
         "contents": to_plain(contents),
+        "stats": None if stats is None else {k: dict(v) for k, v in stats.items()},
         "arrays": {each.array.name: each.meta.to_dict() for each in laid.arrays},
+        # Order, places, times, labels; size and time of change of the files.
+        "catalog": hashlib.sha256(_parquet(kept)).hexdigest(),
     }
     return Plan(laid, contents, kept, split, settings)
 
@@ -279,6 +287,7 @@ def _root(plan: Plan, members: dict[str, Any], *, complete: bool) -> dict[str, A
         "dataset": name,
         "dataset_version": version,
         "split": plan.settings["split"],
+        "stats": plan.settings["stats"],
         "contents": to_plain(plan.contents),
     }
     about |= plan.settings["source"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Sequence
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 __all__ = ["StoreDataset", "catalog_of", "open_store"]
 
 
+CATALOG = "catalog/c/0"
+"""The catalog: a GeoParquet file."""
+
+
 class StoreDataset(FieldDataset):
     """A store that `geodata convert` wrote; made by `open_store`.
 
@@ -52,6 +57,13 @@ class StoreDataset(FieldDataset):
         """What is known of each part of its samples: texts, classes and their colours."""
         about = manifests.about(files_at(self.path))
         return () if about is None else tuple(from_plain(about.geodata.get("contents", ())))
+
+    @property
+    def stats(self) -> dict[str, dict[str, float]] | None:
+        """Mean and standard deviation by band, as the store was given them, for ``T.Normalize``; None if it was not."""
+        about = manifests.about(files_at(self.path))
+        found: dict[str, dict[str, float]] | None = None if about is None else about.geodata.get("stats")
+        return found
 
     @cached_property
     def splitting(self) -> Split:
@@ -121,6 +133,7 @@ def open_store(
         raise StoreError(f"there is no store at {place}; make one with geodata convert")
     if not about.complete:
         raise StoreError(f"{place} is not finished; run its geodata convert again, it goes on where it was")
+    _check_whole(files)
     contents = from_plain(about.geodata.get("contents", ()))
     chosen = chosen_of(contents, keys, bands)
     catalog = _of_split(catalog_of(files), split)
@@ -129,11 +142,23 @@ def open_store(
     return StoreDataset(place, catalog, fields, cache=cache, name=name, transforms=transforms)
 
 
+def _check_whole(files: Files) -> None:
+    """Refuse a store whose metadata or catalog are not those that were written; shards are checked as they are read."""
+    fixed = manifests.read_manifest(files)["fixed"]
+    damaged = [] if manifests.seal_holds(bytes(files.read(manifests.ROOT))) else [manifests.ROOT]
+    if hashlib.sha256(bytes(files.read(CATALOG))).hexdigest() != fixed[CATALOG]:
+        damaged.append(CATALOG)
+    if damaged:
+        raise StoreError(
+            f"{files.root}/{damaged[0]} is damaged: its bytes are not those that were written; copy it again"
+        )
+
+
 def catalog_of(files: Files) -> Catalog:
     """Return the rows in the order of the source."""
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "catalog.parquet"
-        place.write_bytes(bytes(files.read("catalog/c/0")))
+        place.write_bytes(bytes(files.read(CATALOG)))
         catalog = replace(Catalog.load(place), root=files.root)
     return catalog.take(np.argsort(catalog.column(ROW), kind="stable"))
 

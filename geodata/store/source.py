@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -81,8 +82,10 @@ class StoredArray:
             target = np.dtype(dtype)
         except TypeError:
             raise StoreError(f"dtype={dtype!r} is no dtype; give one such as 'float32' or 'uint16'") from None
-        if target.kind not in "iuf":
-            raise StoreError(f"dtype={dtype!r} holds no numbers; give one such as 'float32' or 'uint16'")
+        if target.kind not in "iuf" or target.itemsize > 8 or target == np.float16:
+            raise StoreError(
+                f"dtype={dtype!r} is none that images are stored as; give one such as 'float32' or 'uint16'"
+            )
         if self.validity == "nan" and target.kind != "f":
             raise StoreError(
                 f"{self.name} marks what was not observed by NaN, which {dtype} cannot hold; keep it as {self.dtype}"
@@ -141,24 +144,34 @@ def _read(
     except ReadError as error:
         raise ReadError(f"band {', '.join(asset.bands.names[:3])}: {error}") from error
     if target is None:
-        out[list(channels)] = _fitting(raster.data, out.dtype, place.href)
+        missing = asset.nodata if asset.validity == "nodata" else None
+        out[list(channels)] = _fitting(raster.data, out.dtype, place.href, missing)
     return raster.valid
 
 
-def _fitting(data: NDArray[Any], dtype: np.dtype[Any], href: str) -> NDArray[Any]:
+def _fitting(data: NDArray[Any], dtype: np.dtype[Any], href: str, nodata: float | None) -> NDArray[Any]:
     """Return numbers as another dtype.
 
     Raises
     ------
     DtypeError
-        If that changes one; rounding to fewer digits of a fraction is none.
+        If that changes one, or makes it the nodata value; rounding to fewer digits of a fraction is no change.
     """
-    if np.can_cast(data.dtype, dtype, "safe"):
+    # NumPy calls whole numbers of 64 bits safe in float64, which holds 53 of them.
+    long = data.dtype.kind in "iu" and data.dtype.itemsize == 8 and dtype.kind == "f"
+    if np.can_cast(data.dtype, dtype, "safe") and not long:
         return data
     with np.errstate(invalid="ignore", over="ignore"):
         cast = data.astype(dtype)
         back = cast.astype(data.dtype)
-    lost = np.isinf(cast) & np.isfinite(data) if dtype.kind == "f" else (back != data)
+    fractions = dtype.kind == data.dtype.kind == "f"
+    lost = np.isinf(cast) & np.isfinite(data) if fractions else (back != data)
+    if not fractions and dtype.kind == "f":
+        # What is above all whole numbers of a kind comes back as anything.
+        lost |= cast >= float(np.iinfo(data.dtype).max) + 1
+    before, after = stored_nodata(nodata, data.dtype), stored_nodata(nodata, dtype)
+    if before is not None and after is not None:
+        lost |= (cast == after) & (data != before)
     if lost.any():
         raise DtypeError(f"{href}: the value {data[lost][0]} does not fit {dtype.name}; choose a wider dtype")
     return cast
@@ -227,13 +240,23 @@ def _grouped(
     ratios = {ratio for ratio, *_ in groups}
     found: list[StoredArray] = []
     for (ratio, dtype, _, validity, state, _), members in sorted(groups.items(), key=lambda kv: kv[0][0]):
-        held = Bands([b for b in bands if any(b in a.bands for a, _ in members)], state)
+        # By name: what is put together may differ in what is known of a band.
+        there = {b.name for a, _ in members for b in a.bands}
+        held = Bands([b for b in bands if b.name in there], state)
         name = key if len(ratios) == 1 else key + resolution_name(catalog, ratio)
         taken = [a.name for a in found]
         if name in taken:
-            name = f"{name}_{held[0].name}"
+            # It is a folder too, and the text of a template.
+            name += "_" + re.sub(r"[^\w.-]", "_", held[0].name)
+        while name in taken:
+            name += "_"
         asset, absent = members[0]
         nodata = asset.nodata
+        for band in held:
+            if not np.isfinite([band.scale, band.offset, band.wavelength or 0, band.fwhm or 0, band.gsd or 0]).all():
+                raise StoreError(
+                    f"{band} has numbers that are not finite, which no store can say; mend them in the source"
+                )
         if validity == "nodata" and nodata is None:
             raise StoreError(f"{name}: pixels are marked by a nodata value, and there is none; give it, nodata=")
         found.append(
@@ -255,7 +278,9 @@ def _grouped(
 
 def _part(asset: Asset, bands: Bands) -> Part:
     """Return which channels of an array an asset delivers."""
-    channels = [(bands.position(b.name), i, b) for b, i in zip(asset.bands, asset.indexes, strict=True) if b in bands]
+    channels = [
+        (bands.position(b.name), i, b) for b, i in zip(asset.bands, asset.indexes, strict=True) if b.name in bands
+    ]
     channels.sort(key=lambda entry: entry[0])
     own = replace(
         asset, bands=Bands([b for *_, b in channels], asset.bands.state), indexes=tuple(i for _, i, _ in channels)

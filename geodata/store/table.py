@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from geodata.bands import Bands
 from geodata.catalog import Catalog
 from geodata.catalog.arrow import number_array
+from geodata.errors import StoreError
 from geodata.readers.base import Asset
 from geodata.store.layout import Laid, Layout
 
@@ -36,12 +37,20 @@ def stored_catalog(layout: Layout, order: NDArray[np.int64], columns: Mapping[st
     ----------
     order : (N,) source row of each
     columns : further ones, of the source in its order
+
+    Raises
+    ------
+    StoreError
+        If a column of the source has the name of one that a store has of its own.
     """
     own = {name: column.take(pa.array(order)) for name, column in columns.items()}
     own |= {PLACE: number_array(layout.layer), ROW: number_array(order.astype(np.int64))}
     own[SHARD] = number_array(layout.layer // layout.samples)
     own |= {name: column for each in layout.arrays if (column := _presence(each)) is not None for name in [_flag(each)]}
     table = layout.catalog.table
+    taken = sorted(own.keys() - columns.keys() & set(table.column_names))
+    if taken and any(asset.format != "store" for asset in layout.catalog.assets):
+        raise StoreError(f"a column is called {taken[0]!r}, as one that a store has of its own; give it another name")
     table = table.select([name for name in table.column_names if name not in own])
     for name, column in own.items():
         table = table.append_column(name, column)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import os
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 import pytest
@@ -14,7 +17,7 @@ from makers import north_up, write_tif
 
 from geodata.datasets import RasterDataset
 from geodata.errors import StoreError
-from geodata.store import convert, open_store, verify
+from geodata.store import backends, convert, open_store, verify
 from geodata.store.convert import plan_of, tasks_of
 
 PLANNED = {
@@ -94,7 +97,7 @@ def test_a_store_of_another_version(source, out):
         convert(source, out)
 
 
-def test_other_parameters_while_it_is_begun(source, out, monkeypatch):
+def test_other_parameters_while_it_is_begun(source, out):
     damage(source, out)
     for how, name in (({"codec": "zstd"}, "arrays"), ({"order": "source"}, "order"), ({"shard": 3}, "arrays")):
         with pytest.raises(StoreError, match=rf"holds the beginning of a store .*they differ in .*{name}"):
@@ -103,7 +106,7 @@ def test_other_parameters_while_it_is_begun(source, out, monkeypatch):
 
 def damage(source, out):
     """Begin a store and stop at a file that cannot be read."""
-    path = source.catalog.root and os.path.join(source.catalog.root, "3.tif")
+    path = os.path.join(source.catalog.root, "3.tif")
     with open(path, "rb") as file:
         data = file.read()
     with open(path, "wb") as file:
@@ -186,6 +189,47 @@ def test_a_task_where_the_store_is_not(source, out, tmp_path):
         with pytest.raises(StoreError, match="does not see the store"):
             task.run()
     assert tree(out) == before
+
+
+@pytest.mark.parametrize("breaking", [{1}, {2}, {3}, {5}, {2, 4}, {1, 2}])
+def test_a_pool_that_breaks_while_tasks_are_given_out(source, out, tmp_path, monkeypatch, breaking):
+    """A worker may die between two tasks; none of those on their way is lost."""
+    count = itertools.count(1)
+
+    class Breaking:
+        def __init__(self, *args, **kwargs):
+            pass
+
+        def submit(self, function, task):
+            if next(count) in breaking:
+                raise BrokenProcessPool
+            future = Future()
+            future.set_result(function(task))
+            return future
+
+        def shutdown(self, **kwargs):
+            pass
+
+    digest = convert(source, tmp_path / "one.zarr", shard=1)
+    monkeypatch.setattr(backends, "ProcessPoolExecutor", Breaking)
+    assert convert(source, out, shard=1, workers=2) == digest
+    assert tree(out) == tree(tmp_path / "one.zarr")
+
+
+def test_a_pool_that_always_breaks(source, out, monkeypatch):
+    class Broken:
+        def __init__(self, *args, **kwargs):
+            pass
+
+        def submit(self, function, task):
+            raise BrokenProcessPool
+
+        def shutdown(self, **kwargs):
+            pass
+
+    monkeypatch.setattr(backends, "ProcessPoolExecutor", Broken)
+    with pytest.raises(StoreError, match=r"workers died 3 times at shard \(0, 0, 0\); is there enough memory for 2"):
+        convert(source, out, shard=1, workers=2)
 
 
 UNGUARDED = """

@@ -81,11 +81,11 @@ def test_each_byte_of_what_is_no_shard(store):
         size = path.stat().st_size
         if path not in shards_of(out):
             # All of what is small; of what is not, as many bytes spread over it, its ends among them.
-            places = sorted({*np.linspace(0, size - 1, min(size, 300)).astype(int).tolist()})
+            places = sorted({*np.linspace(0, size - 1, min(size, 100)).astype(int).tolist()})
             for place in flipped(path, places, seed=size):
                 assert broken(out), f"byte {place} of {path.relative_to(out)}"
                 count += 1
-    assert count > 1500
+    assert count > 800
     assert broken(out) == ""
 
 
@@ -95,7 +95,9 @@ def test_each_byte_of_shards(tmp_path, codec):
     right = values_of(out)
     for path in shards_of(out):
         size = path.stat().st_size
-        for place in flipped(path, range(0, size, 1 if codec == "lz4" else 5), seed=size):
+        # Every byte of the smallest, with the places of its chunks; of the others some.
+        step = 1 if codec == "lz4" and size < 200 else 11
+        for place in flipped(path, range(0, size, step), seed=size):
             name = str(path.relative_to(out))
             assert name in broken(out), f"byte {place} of {name}"
             with pytest.raises(ReadError, match="geodata verify"):
@@ -114,7 +116,7 @@ def test_a_file_that_is_missing_or_short(store):
             assert f"{name}: is missing" in broken(out)
             with pytest.raises(ReadError, match="it is not there"):
                 values_of(out)
-        for wrong in (data[:-1], data + b"\0", b"", data[: len(data) // 2]):
+        for wrong in (data[:-1], data + b"\0", b""):
             path.write_bytes(wrong)
             assert broken(out), f"{len(wrong)} of {len(data)} bytes of {name}"
             if path in shards_of(out):
@@ -159,7 +161,7 @@ def test_values_that_are_not_those_of_the_source(store):
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     found = verify(out, against=RasterDataset(out.parent / "tifs"))
     assert not found.passed and len(found.problems) == 1 and repr(victim) in found.problems[0]
-    fewer = RasterDataset(out.parent / "tifs")[:3] if False else RasterDataset([str(path)])
+    fewer = RasterDataset([str(path)])
     assert "4 that are" in verify(out, against=fewer).problems[0]
 
 

@@ -181,7 +181,8 @@ def test_scenes_of_one_lattice_become_a_cube(mosaic, tmp_path):
     box = (301000, 5393000, 306000, 5397000)
     assert_same(mosaic.read(box, crs="EPSG:32633", res=10), store.read(box, crs="EPSG:32633", res=10))
     assert_same(
-        mosaic.read(box, crs="EPSG:32633", res=10, time="2020-02"), store.read(box, crs="EPSG:32633", res=10, time="2020-02")
+        mosaic.read(box, crs="EPSG:32633", res=10, time="2020-02"),
+        store.read(box, crs="EPSG:32633", res=10, time="2020-02"),
     )
     assert_same(mosaic.series(by="location")[0], store.series(by="location")[0])
     for query in RandomPatchSampler(mosaic, size=100, length=30, seed=1):
@@ -289,6 +290,27 @@ def test_a_store_of_a_store_is_the_same(reben, tmp_path):
     assert_same_items(store.take(range(10)), open_store(tmp_path / "again.zarr"))
 
 
+def test_statistics_are_kept_for_normalize(reben, tmp_path):
+    from geodata import transforms as T
+
+    root, out = reben
+    source = ReBEN(root, split=None, keys=["image"])
+    names = source.bands.names
+    stats = {"mean": {name: 100.0 + k for k, name in enumerate(names)}, "std": dict.fromkeys(names, 3.0)}
+    convert(source, tmp_path / "out.zarr", stats=stats)
+    store = open_store(tmp_path / "out.zarr", bands=["B04", "B03"])
+    assert store.stats == stats and open_store(out).stats is None
+    wanted = T.Normalize(stats)(gd.collate([store[0]]))["image"]
+    assert torch.equal(wanted, T.Normalize(store.stats)(gd.collate([store[0]]))["image"])
+    import json
+
+    attrs = json.loads((tmp_path / "out.zarr" / "image_20m" / "zarr.json").read_text())["attributes"]
+    assert attrs["statistics"]["mean"] == [stats["mean"][name] for name in attrs["bands"]]
+    for wrong in ({"mean": {}}, {"mean": {"B99": 1}, "std": {}}, {"mean": 3, "std": {}}):
+        with pytest.raises(StoreError, match="stats must be"):
+            convert(source, tmp_path / "w.zarr", stats=wrong)
+
+
 # ---------------------------------------------------------------------- what is refused
 
 
@@ -303,7 +325,14 @@ def test_what_is_no_dataset_of_files_is_refused(reben, tmp_path):
         convert(ReBEN(root, split=None, keys=["label"]), tmp_path / "o.zarr")
     with pytest.raises(StoreError, match="no items"):
         convert(source.take([]), tmp_path / "o.zarr")
-    for wrong in ({"order": "any"}, {"layout": "heap"}, {"codec": "rar"}, {"chunk_bands": 0}, {"shard": -1}, {"workers": 0}):
+    for wrong in (
+        {"order": "any"},
+        {"layout": "heap"},
+        {"codec": "rar"},
+        {"chunk_bands": 0},
+        {"shard": -1},
+        {"workers": 0},
+    ):
         with pytest.raises(GeodataError, match=next(iter(wrong)).split("_")[0]):
             convert(source, tmp_path / "o.zarr", **wrong)
     with pytest.raises(StoreError, match="not both"):
@@ -322,7 +351,9 @@ def test_a_cast_that_would_change_a_number_is_refused(reben, tmp_path):
         convert(ReBEN(root, split=None, keys=["image_s1"]), tmp_path / "p.zarr", dtype="int16")
     # Apart, as stored: what is enlarged is rounded in whole numbers, and not in fractions.
     convert(source, tmp_path / "f.zarr", dtype="float32")
-    assert_same_items(ReBEN(root, split=None, keys=["image"], native=True), open_store(tmp_path / "f.zarr", native=True))
+    assert_same_items(
+        ReBEN(root, split=None, keys=["image"], native=True), open_store(tmp_path / "f.zarr", native=True)
+    )
 
 
 def test_vector_layers_alone_are_refused(tmp_path):

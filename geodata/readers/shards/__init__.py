@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import warnings
 import weakref
 from collections import OrderedDict
 from contextlib import suppress
 from typing import Any
 
-from geodata.errors import ReadError
+from geodata.errors import ReadError, ReadWarning
 from geodata.files import Files, cache_of, files_at
 from geodata.files.local import close_unused
 from geodata.readers.room import gives_way
@@ -67,7 +68,9 @@ def _open(href: str, missing: str) -> ShardedArray | ForeignArray:
     except UnknownCodecError as error:
         if remote:
             raise ReadError(f"{error}; others read it from a folder of this machine only, copy it there") from None
-        return ForeignArray(href, str(error), missing=missing)
+        found = ForeignArray(href, str(error), missing=missing)
+        warnings.warn(found.describe(), ReadWarning, stacklevel=3)
+        return found
 
 
 def _stamp(href: str) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ import zarr
 import zarr.codecs as zc
 from shardtools import BLOCK, numbers, read_all, samples, write
 
-from geodata.errors import ReadError
+from geodata.errors import ReadError, ReadWarning
 from geodata.files import local
 from geodata.readers import zarrays
 from geodata.readers.shards import ForeignArray, ShardedArray, open_array
@@ -139,7 +139,8 @@ def foreign(folder, codecs, shape=(6, 5, 4)):
 
 def test_what_is_not_known_here_is_read_by_others(tmp_path):
     array = foreign(tmp_path, [zc.BytesCodec(endian="big"), zc.ZstdCodec()])
-    here = open_array(str(tmp_path))
+    with pytest.warns(ReadWarning, match="endian 'big'"):
+        here = open_array(str(tmp_path))
     assert isinstance(here, ForeignArray) and here.reader == "tensorstore"
     assert "endian 'big'" in here.describe() and "tensorstore" in here.describe() and str(tmp_path) in here.describe()
     assert (here.shape, here.dtype, here.ndim, here.chunks) == ((6, 5, 4), np.dtype("int32"), 3, (2, 5, 4))
@@ -168,7 +169,8 @@ def test_a_codec_that_only_zarr_knows(tmp_path, recwarn):
 
 def test_a_forked_process_does_not_touch_tensorstore(tmp_path):
     array = foreign(tmp_path, [zc.BytesCodec(endian="big")])
-    here = open_array(str(tmp_path))
+    with pytest.warns(ReadWarning, match="read by tensorstore, slower than by geodata"):
+        here = open_array(str(tmp_path))
     assert here.read((0, 0, slice(0, 4))).tolist() == array[0, 0].tolist()
     context = multiprocessing.get_context("fork")
     queue = context.Queue()
@@ -190,7 +192,9 @@ def test_folders_of_zarr_are_read_here_if_they_can_be(tmp_path):
     root.create_array("big", data=array.astype(">u2"), chunks=(2, 3), serializer=zc.BytesCodec(endian="big"))
     zarr.create_array(str(tmp_path / "old.zarr"), data=array, zarr_format=2)
     folder = zarrays.open_zarr(str(tmp_path / "a.zarr"))
-    assert isinstance(folder.array("known"), ShardedArray) and isinstance(folder.array("big"), zarr.Array)
+    assert isinstance(folder.array("known"), ShardedArray)
+    with pytest.warns(ReadWarning, match="endian 'big'.*zarr reads it"):
+        assert isinstance(folder.array("big"), zarr.Array)
     assert np.array_equal(folder.array("known")[:6], array[:6]) and (folder.array("known")[6:] == 3).all()
     assert np.array_equal(folder.array("big")[1:], array[1:])
     assert isinstance(zarrays.open_zarr(str(tmp_path / "old.zarr")).array(""), zarr.Array)

@@ -51,7 +51,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
             raise
         return _failed(error)
     if code == 130:
-        _complain("interrupted; no unfinished result was left")
+        _complain("interrupted; nothing half-written was left, and what goes on does so when the command is run again")
     return code if isinstance(code, int) else 0
 
 

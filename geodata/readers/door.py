@@ -42,7 +42,7 @@ def read(asset: Asset, place: Place, window: PixelWindow, out: NDArray[Any] | No
     if asset.format == "store":
         from geodata.readers import stored
 
-        return stored.read(place.href, place.inside, window, asset.indexes, **how)
+        return stored.read(place.href, place.inside, window, asset.indexes, rows=place.layout, **how)
     # The packages behind the other formats are optional, and not worth their import where no such file is read.
     from geodata.readers import arrays
 

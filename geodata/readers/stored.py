@@ -22,6 +22,7 @@ def read(
     indexes: Sequence[int],
     *,
     validity: str,
+    rows: str = "",
     nodata: float | None = None,
     dtype: str | None = None,
     out: NDArray[Any] | None = None,
@@ -32,6 +33,7 @@ def read(
     ----------
     href : path or URL of the array
     inside : position on its first axis
+    rows : what the array says of the rows that it was written for
 
     Raises
     ------
@@ -44,7 +46,7 @@ def read(
     row, column, height, width = window
     block = (slice(row, row + height), slice(column, column + width))
     at = _position(inside)
-    _check(array, href, dtype)
+    _check(array, href, dtype, rows)
     channels = _channels(indexes)
     if isinstance(channels, slice):
         shape = (1, len(indexes), height, width)
@@ -90,7 +92,7 @@ def read_rows(
     if not isinstance(channels, slice) or asset.validity == "mask" or not np.can_cast(asset.dtype, image.dtype, "safe"):
         return False
     array = open_array(href)
-    _check(array, href, asset.dtype)
+    _check(array, href, asset.dtype, asset.layout)
     if len(windows) == 1:
         row, column, height, width = windows[0]
         array.read_many(positions, (channels, slice(row, row + height), slice(column, column + width)), image)
@@ -106,10 +108,13 @@ def read_rows(
     return True
 
 
-def _check(array: Any, href: str, dtype: str | None) -> None:
+def _check(array: Any, href: str, dtype: str | None, rows: str) -> None:
+    """Refuse an array that is not the one that the catalog was written with."""
+    if rows and getattr(array, "meta", None) is not None and array.meta.attrs.get("rows") != rows:
+        raise StaleCatalogError(f"{href} is of another store than the one that was opened; open it again")
     if array.ndim != 4 or (dtype is not None and array.dtype != np.dtype(dtype)):
         raise StaleCatalogError(
-            f"{href} holds {array.dtype} {array.shape}, not [sample, band, y, x] of {dtype}; convert again"
+            f"{href} holds {array.dtype} {array.shape}, not [sample, band, y, x] of {dtype}; open it again"
         )
 
 

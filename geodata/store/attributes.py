@@ -31,11 +31,12 @@ def as_json(data: Any) -> bytes:
 Stats = Mapping[str, Mapping[str, float]]
 
 
-def described(layout: Layout, contents: Sequence[Content], stats: Stats) -> Layout:
+def described(layout: Layout, contents: Sequence[Content], stats: Stats, mark: str) -> Layout:
     """Return the layout with names of axes and attributes on its arrays."""
     by_key = {c.key: c for c in contents}
     laid = [_described(layout, each, by_key[each.array.key], stats) for each in layout.arrays]
-    return replace(layout, arrays=tuple(laid))
+    marked = [replace(each, meta=replace(each.meta, attrs={**each.meta.attrs, "rows": mark})) for each in laid]
+    return replace(layout, arrays=tuple(marked))
 
 
 def _described(layout: Layout, laid: Laid, content: Content, stats: Stats) -> Laid:

@@ -4,59 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from geodata.catalog import Catalog
 from geodata.dataset import Dataset
 from geodata.errors import StoreError
 from geodata.files import PARTIAL, Files, files_at
-from geodata.spec import Content
 from geodata.splits import Split
 from geodata.store import manifest as manifests
-from geodata.store.attributes import as_json, described, group, plain_array, small_arrays
+from geodata.store.attributes import as_json, group, plain_array, small_arrays
 from geodata.store.backends import Backend, backend_for
-from geodata.store.contents import checked_stats, columns_of, contents_of, to_plain
-from geodata.store.layout import Layout, lay_out
-from geodata.store.order import order_of
-from geodata.store.source import arrays_of, fields_to_store
-from geodata.store.table import stored_catalog
+from geodata.store.contents import to_plain
+from geodata.store.plan import Plan, as_parquet, plan_of
 from geodata.store.writing import PLAN, RECORDS, WORK, Position, ShardTask, record_name
 
-__all__ = ["Plan", "convert", "plan_of"]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a store will be.
-
-    Parameters
-    ----------
-    layout : where each row lies, and the arrays
-    contents : what a sample holds
-    catalog : Catalog of the store, in its order
-    split : Split, or None
-    settings : all that decides its bytes, as plain data
-    """
-
-    layout: Layout
-    contents: list[Content]
-    catalog: Catalog
-    split: Split | None
-    settings: dict[str, Any]
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the settings: equal for two plans of the same store."""
-        return hashlib.sha256(as_json(self.settings)).hexdigest()
+__all__ = ["convert"]
 
 
 def convert(
@@ -136,6 +105,7 @@ def convert(
         stats=stats,
     )
     backend = backend_for(workers, scheduler)
+    _check_place(str(out))
     files = files_at(str(out))
     there = manifests.about(files)
     if there is not None and there.plan != plan.digest:
@@ -149,66 +119,16 @@ def convert(
     return digest
 
 
-def plan_of(
-    dataset: Dataset,
-    *,
-    split: Split | None,
-    order: str,
-    layout: str | None,
-    codec: str,
-    dtype: str | None,
-    chunk_bands: int | None,
-    shard: int | None,
-    pad: bool,
-    stats: Mapping[str, Mapping[str, float]] | None = None,
-) -> Plan:
-    """Decide all of a store before anything is written; parameters and errors as in `convert`."""
-    stored = fields_to_store(dataset)
-    catalog = dataset.catalog
-    contents = contents_of(dataset, stored)
-    arrays = [a.cast(dtype) for a in arrays_of(catalog, stored)]
-    if not arrays:
-        raise StoreError("the dataset has neither images nor masks; there is nothing to store")
-    catalog, part = _parts(catalog, split)
-    rows = order_of(catalog, order, part)
-    laid = lay_out(catalog, arrays, rows, kind=layout, codec=codec, bands=chunk_bands, samples=shard, pad=pad)
-    laid = described(laid, contents, checked_stats(stats, contents))
-    columns = columns_of(catalog, stored)
-    kept = stored_catalog(laid, rows, columns)
-    spec = getattr(dataset, "spec", None)
-    source = {} if spec is None else {"title": spec.title, "home": spec.home, "licence": spec.licence}
-    settings = {
-        "version": manifests.VERSION,
-        "source": source,
-        "dataset": list(catalog.dataset),
-        "items": len(catalog),
-        "keys": hashlib.sha256("\n".join(map(str, laid.catalog.key)).encode()).hexdigest(),
-        "order": order,
-        "layout": laid.kind,
-        "split": None if split is None else split.digest,
-        "contents": to_plain(contents),
-        "stats": None if stats is None else {k: dict(v) for k, v in stats.items()},
-        "arrays": {each.array.name: each.meta.to_dict() for each in laid.arrays},
-        # Order, places, times, labels; size and time of change of the files.
-        "catalog": hashlib.sha256(_parquet(kept)).hexdigest(),
-    }
-    return Plan(laid, contents, kept, split, settings)
-
-
-def _parts(catalog: Catalog, split: Split | None) -> tuple[Catalog, Any]:
-    """Return the catalog with the parts of a split in its column, and the part of each row as a number."""
-    import pyarrow as pa
-
-    if split is not None:
-        code = split.codes(catalog)
-        names = np.array([*split.parts, None], dtype=object)[code]
-        columns = [n for n in catalog.table.column_names if n != "split"]
-        table = catalog.table.select(columns).append_column("split", pa.array(names.tolist(), pa.string()))
-        return replace(catalog, table=table), np.where(code < 0, len(split.parts), code).astype(np.int64)
-    if "split" not in catalog.table.column_names:
-        return catalog, np.zeros(len(catalog), np.int64)
-    values = [str(v) if v is not None else "\uffff" for v in catalog.column("split").tolist()]
-    return catalog, np.unique(values, return_inverse=True)[1].astype(np.int64)
+def _check_place(out: str) -> None:
+    """Refuse a file, and a place inside another store."""
+    if "://" in out:
+        return
+    if os.path.isfile(out):
+        raise StoreError(f"{out} is a file; a store is a folder: give another name")
+    place = Path(os.path.abspath(out))
+    around = next((folder for folder in place.parents if (folder / manifests.ROOT).is_file()), None)
+    if around is not None:
+        raise StoreError(f"{out} lies inside {around}, which is Zarr itself; choose a place beside it")
 
 
 # ---------------------------------------------------------------------- the steps
@@ -247,9 +167,11 @@ def _finish(files: Files, plan: Plan) -> None:
         members[each.array.name] = each.meta.to_dict()
         if each.valid is not None:
             members[f"{each.array.name}_valid"] = each.valid.to_dict()
-    small = small_arrays(plan.layout) | {"catalog": _bytes_array(_parquet(plan.catalog), "catalog_byte", "GeoParquet")}
+    small = small_arrays(plan.layout) | {
+        "catalog": _bytes_array(as_parquet(plan.catalog), "catalog_byte", "GeoParquet")
+    }
     if plan.split is not None:
-        small["split_table"] = _bytes_array(_parquet(plan.split), "split_byte", "GeoParquet")
+        small["split_table"] = _bytes_array(as_parquet(plan.split), "split_byte", "GeoParquet")
     for name, (meta, data) in small.items():
         members[name], chunks[_chunk_of(name, meta)] = meta, data
     for name, data in chunks.items():
@@ -298,15 +220,6 @@ def _root(plan: Plan, members: dict[str, Any], *, complete: bool) -> dict[str, A
 def _bytes_array(data: bytes, dim: str, what: str) -> tuple[dict[str, Any], bytes]:
     """Return an array of bytes that is a whole file: its one chunk is that file."""
     return plain_array(np.frombuffer(data, np.uint8), (dim,), {"long_name": f"a {what} file, byte by byte"})
-
-
-def _parquet(held: Catalog | Split) -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "catalog.parquet"
-        # Its root is the store, wherever that is: a path of this machine would be wrong elsewhere.
-        here = replace(held if isinstance(held, Catalog) else held.catalog, root=folder)
-        (here if isinstance(held, Catalog) else replace(held, catalog=here)).save(path)
-        return path.read_bytes()
 
 
 def _other_plan(files: Files, plan: Plan, *, complete: bool) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from geodata.catalog import Catalog
 from geodata.errors import CatalogError, StoreError
@@ -97,6 +98,7 @@ def open_store(
     native: bool = False,
     resampling: str | None = None,
     ignore_index: int = IGNORE,
+    order: Callable[[Catalog, NDArray[np.int64]], NDArray[np.int64]] | None = None,
     name: str = "",
     transforms: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
     cache: int = 0,
@@ -109,6 +111,8 @@ def open_store(
     split : name of a part, several names, or None for all rows
         Of the split that it was converted with, else of the archive's own.
     bands, keys, dtype, native, resampling, ignore_index, name, transforms : as in `geodata.datasets.archive.Common`
+    order : callable (catalog, rows) -> rows, or None
+        Which item shows on top where several lie under one query, as in `geodata.datasets.RasterDataset`.
     cache : bytes of memory, in each process, for whole shards of an object store
         With it a shard is fetched by one request and kept while there is room: for samplers that read shard by shard. Without,
         each chunk is a request.
@@ -139,7 +143,7 @@ def open_store(
     catalog = _of_split(catalog_of(files), split)
     reading = Reading(dtype, native, resampling, ignore_index)
     catalog, fields = fields_of(catalog, chosen, bands, reading)
-    return StoreDataset(place, catalog, fields, cache=cache, name=name, transforms=transforms)
+    return StoreDataset(place, catalog, fields, cache=cache, order=order, name=name, transforms=transforms)
 
 
 def _check_whole(files: Files) -> None:
@@ -163,13 +167,18 @@ def catalog_of(files: Files) -> Catalog:
     return catalog.take(np.argsort(catalog.column(ROW), kind="stable"))
 
 
-def _of_split(catalog: Catalog, split: str | Sequence[str] | None) -> Catalog:
+def _of_split(catalog: Catalog, split: Any) -> Catalog:
     if split is None:
         return catalog
-    wanted = [split] if isinstance(split, str) else list(split)
-    names = set() if "split" not in catalog.table.column_names else set(catalog.column("split").tolist()) - {None}
-    wrong = [s for s in wanted if s not in names]
+    wanted = [split] if not isinstance(split, (list, tuple, set)) else list(split)
+    if not wanted:
+        raise CatalogError("split=[] names no part; leave it out for all rows")
+    values = catalog.table["split"].to_pylist() if "split" in catalog.table.column_names else []
+    names = [None if value is None else str(value) for value in values]
+    known = sorted({name for name in names if name is not None})
+    wrong = [s for s in wanted if str(s) not in known]
     if wrong:
-        there = f"it has {', '.join(sorted(map(str, names)))}" if names else "it has none; convert with split="
+        there = f"it has {', '.join(known)}" if known else "it has none; convert with split="
         raise CatalogError(f"the store has no part {wrong[0]!r}; {there}, and split=None takes all rows")
-    return catalog.where(split=wanted)
+    parts = {str(s) for s in wanted}
+    return catalog.take(np.flatnonzero([name in parts for name in names]))

@@ -204,6 +204,10 @@ def fields_to_store(dataset: Dataset) -> tuple[Field, ...]:
         raise StoreError(
             "what transforms do is not stored; convert dataset.transformed(None), and give them to the store"
         )
+    if dataset.order is not None:
+        raise StoreError(
+            "the function order= is not stored; convert without it, and give it to the store: open_store(order=)"
+        )
     if not len(dataset):
         raise StoreError("the dataset has no items; there is nothing to store")
     return dataset.unnamed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -17,7 +18,7 @@ from geodata.errors import StoreError
 from geodata.readers.base import Asset
 from geodata.store.layout import Laid, Layout
 
-__all__ = ["PLACE", "ROW", "SHARD", "stored_catalog"]
+__all__ = ["PLACE", "ROW", "SHARD", "files_columns", "rows_mark", "stored_catalog"]
 
 PLACE = "stored_at"
 """Column: position of a row on the first axis of the arrays."""
@@ -28,6 +29,21 @@ ROW = "source_row"
 
 SHARD = "shard"
 """Column: number of the files that a row is in, for ``ItemSampler(store, shuffle=True, chunks="shard")``."""
+
+
+def files_columns(catalog: Catalog) -> list[str]:
+    """Return the columns that say of which size and age the files of a source are: of no interest to a store."""
+    ends = [a.href.removeprefix("{path").removesuffix("}") for a in catalog.assets if a.href.startswith("{path")]
+    named = [f"{what}{end}" for end in dict.fromkeys(ends) for what in ("size", "mtime")]
+    return [name for name in named if name in catalog.table.column_names]
+
+
+def rows_mark(layout: Layout) -> str:
+    """Return what arrays and catalog of one store have in common, and those of another with the same names have not."""
+    digest = hashlib.sha256("\n".join(map(str, layout.catalog.key)).encode())
+    for numbers in (layout.layer, layout.origin, layout.catalog.affine):
+        digest.update(np.ascontiguousarray(numbers).tobytes())
+    return digest.hexdigest()[:16]
 
 
 def stored_catalog(layout: Layout, order: NDArray[np.int64], columns: Mapping[str, pa.Array]) -> Catalog:
@@ -51,10 +67,12 @@ def stored_catalog(layout: Layout, order: NDArray[np.int64], columns: Mapping[st
     taken = sorted(own.keys() - columns.keys() & set(table.column_names))
     if taken and any(asset.format != "store" for asset in layout.catalog.assets):
         raise StoreError(f"a column is called {taken[0]!r}, as one that a store has of its own; give it another name")
-    table = table.select([name for name in table.column_names if name not in own])
+    left = {*own, *files_columns(layout.catalog)}
+    table = table.select([name for name in table.column_names if name not in left])
     for name, column in own.items():
         table = table.append_column(name, column)
-    assets = tuple(asset_of(each) for each in layout.arrays)
+    mark = rows_mark(layout)
+    assets = tuple(replace(asset_of(each), layout=mark) for each in layout.arrays)
     return replace(layout.catalog, table=table, origin=layout.origin, assets=assets, root="")
 
 

@@ -19,9 +19,10 @@ from geodata.files import Files, files_at
 from geodata.readers.shards import open_array
 from geodata.store import manifest as manifests
 from geodata.store.attributes import as_json
+from geodata.store.contents import columns_of
 from geodata.store.opened import catalog_of
 from geodata.store.source import StoredArray, arrays_of, fields_to_store
-from geodata.store.table import PLACE
+from geodata.store.table import PLACE, ROW, SHARD, files_columns
 
 __all__ = ["Verdict", "verify"]
 
@@ -132,7 +133,7 @@ def _shard(files: Files, array: str, file: dict[str, Any]) -> Iterator[str]:
     name = f"{array}/{file['file']}"
     size = files.size(name)
     if size is None:
-        yield f"{name}: is missing; convert again from the source, or copy it"
+        yield f"{name}: is missing; copy it from elsewhere, or remove the store and convert again"
         return
     if size != file["bytes"]:
         yield f"{name}: has {size} bytes, {file['bytes']} were written"
@@ -187,10 +188,33 @@ def _against(files: Files, catalog: Catalog, dataset: Dataset) -> tuple[int, lis
     arrays = arrays_of(source, fields_to_store(dataset))
     rows = catalog.rows_of(source.key.tolist())
     layers, origin = catalog.column(PLACE)[rows], catalog.origin[rows]
-    problems: list[str] = []
+    problems = list(_rows(catalog.take(rows), source, dataset))
+    there = set(_members(bytes(files.read(manifests.ROOT))))
+    lacking = [a.name for a in arrays if a.name not in there]
+    if lacking:
+        return len(source), [f"{name}: the source has it, the store does not; name the same bands" for name in lacking]
     for array in arrays:
         problems += _compare(f"{files.root}/{array.name}", array, source, layers, origin)
     return len(source), problems
+
+
+def _rows(catalog: Catalog, source: Catalog, dataset: Dataset) -> Iterator[str]:
+    """Compare what both say of the same rows: places, times, labels, boxes and all other columns."""
+    for name, mine, theirs in (
+        ("places", catalog.affine, source.affine),
+        ("sizes", catalog.shape, source.shape),
+        ("CRSs", catalog.crs, source.crs),
+        ("times", catalog.time, source.time),
+    ):
+        if not np.array_equal(mine, theirs):
+            yield f"catalog: {name} differ from those of the source"
+    made = columns_of(source, fields_to_store(dataset))
+    left = {"key", "split", PLACE, ROW, SHARD, *files_columns(source)}  # the split may be another, made for the store
+    for name in [n for n in (*source.table.column_names, *made) if n not in left and n in catalog.table.column_names]:
+        theirs = made[name].to_pylist() if name in made else source.table[name].to_pylist()
+        # As text: NaN is NaN here.
+        if repr(catalog.table[name].to_pylist()) != repr(theirs):
+            yield f"catalog: the column {name} differs from that of the source"
 
 
 def _compare(href: str, array: StoredArray, source: Catalog, layers: Any, origin: Any) -> Iterator[str]:

@@ -9,13 +9,13 @@ import pyarrow as pa
 import pytest
 import torch
 from makers import catalog_of, north_up, write_tif
-from samples import assert_same_items
+from samples import assert_same, assert_same_items
 
 from geodata.datasets import RasterDataset
-from geodata.errors import DtypeError, StoreError
+from geodata.errors import CatalogError, DtypeError, StaleCatalogError, StoreError
 from geodata.fields import LabelField
 from geodata.spot import Spot
-from geodata.store import convert, open_store
+from geodata.store import convert, open_store, verify
 
 
 def _rasters(folder, *, count=3, first=0):
@@ -107,3 +107,83 @@ def test_labels_of_lists_with_values_below_a_null(tmp_path):
     spots = [Spot(catalog.grid(k), catalog.interval(k), k, (0, 0, 4, 4)) for k in (0, 2)]
     found = [rest["label"].tolist() for rest in field.fill_many(catalog, spots, {})]
     assert found == [[1, 0, 0], [0, 0, 1]]
+
+
+# ---------------------------------------------------------------------- replaced, reordered, renamed
+
+
+def _folder(tmp_path, count=4):
+    for k in range(count):
+        write_tif(tmp_path / f"p{k}.tif", np.full((1, 8, 8), k + 1, "uint16"), transform=north_up(x=500000 + 100 * k))
+    return RasterDataset([str(tmp_path / f"p{k}.tif") for k in range(count)])
+
+
+def test_a_store_that_took_the_place_of_another_is_not_read_by_the_old_catalog(tmp_path):
+    import shutil
+
+    source, out = _folder(tmp_path), tmp_path / "s.zarr"
+    convert(source, out, order="source", layout="patches")
+    store = open_store(out)
+    first = store[0]["image"].clone()
+    shutil.rmtree(out)
+    convert(source, out, order="shuffled", layout="patches")
+    with pytest.raises(StaleCatalogError, match=r"another store.*open it again"):
+        store.__getitems__(range(4))
+    with pytest.raises(StaleCatalogError, match="another store"):
+        _ = store[0]
+    assert torch.equal(open_store(out)[0]["image"], first)
+
+
+def test_verify_compares_what_the_catalogs_say(tmp_path):
+    source, out = _folder(tmp_path), tmp_path / "s.zarr"
+    convert(source, out, layout="patches")
+    assert verify(out, against=source).passed
+    moved = source._with(replace(source.catalog, time=source.catalog.time * 0 + 5.0), source.unnamed)
+    assert any("times differ" in problem for problem in verify(out, against=moved).problems)
+
+
+def test_what_decides_which_item_is_on_top_is_given_to_the_store(tmp_path):
+    source, out = _folder(tmp_path), tmp_path / "s.zarr"
+    turned = RasterDataset(source.catalog, order=lambda catalog, rows: rows[::-1])
+    with pytest.raises(StoreError, match="order= is not stored"):
+        convert(turned, out)
+    convert(source, out)
+    store = open_store(out, order=turned.order)
+    box = turned.catalog.grid(0).bounds
+    wide = (box[0], box[1], box[2] + 300, box[3])
+    assert_same(turned.read(wide, crs="EPSG:32632", res=10), store.read(wide, crs="EPSG:32632", res=10))
+
+
+def test_the_digest_is_of_contents_not_of_ages_of_files(tmp_path):
+    import os
+
+    source = _folder(tmp_path)
+    first = convert(source, tmp_path / "a.zarr")
+    os.utime(tmp_path / "p1.tif", (1, 1))
+    again = RasterDataset([str(tmp_path / f"p{k}.tif") for k in range(4)])
+    assert convert(again, tmp_path / "b.zarr") == first
+    with pytest.raises(StoreError, match="another source"):
+        convert(again, tmp_path / "a.zarr")
+
+
+def test_places_that_hold_something_else(tmp_path):
+    source = _folder(tmp_path)
+    convert(source, tmp_path / "s.zarr")
+    with pytest.raises(StoreError, match=r"lies inside .*s\.zarr"):
+        convert(source, tmp_path / "s.zarr" / "more.zarr")
+    (tmp_path / "f.txt").write_text("x")
+    with pytest.raises(StoreError, match="is a file"):
+        convert(source, tmp_path / "f.txt")
+
+
+def test_parts_that_are_numbers(tmp_path):
+    source = _folder(tmp_path)
+    table = source.catalog.table.append_column("split", pa.array([1, 2, None, 1]))
+    numbered = source._with(replace(source.catalog, table=table), source.unnamed)
+    convert(numbered, tmp_path / "s.zarr")
+    assert len(open_store(tmp_path / "s.zarr", split="1")) == len(open_store(tmp_path / "s.zarr", split=1)) == 2
+    assert len(open_store(tmp_path / "s.zarr", split=[1, "2"])) == 3
+    with pytest.raises(CatalogError, match="no part 'x'; it has 1, 2"):
+        open_store(tmp_path / "s.zarr", split="x")
+    with pytest.raises(CatalogError, match="names no part"):
+        open_store(tmp_path / "s.zarr", split=[])

@@ -18,7 +18,8 @@ from makers import north_up, write_tif
 from geodata.datasets import RasterDataset
 from geodata.errors import StoreError
 from geodata.store import backends, convert, open_store, verify
-from geodata.store.convert import plan_of, tasks_of
+from geodata.store.convert import tasks_of
+from geodata.store.plan import plan_of
 
 PLANNED = {
     "split": None, "order": "shuffled", "layout": None, "codec": "lz4", "dtype": None, "chunk_bands": None, "shard": 2,

@@ -149,7 +149,7 @@ def test_xarray_knows_where_and_when_a_cube_is(cube):
 def test_a_store_is_a_cube_to_xarraydataset_as_well(cube):
     from geodata.datasets import XarrayDataset
 
-    source, out = cube
+    _, out = cube
     foreign = XarrayDataset(str(out), variables=["image"])
     assert len(foreign) == 2
     own = open_store(out)

@@ -166,9 +166,21 @@ class ShardedArray:
         """Read many chunks, each where it shall be. Training spends its time here."""
         per, stride, rest, fixed = self.meta.inner[0], self._stride, piece.shard, piece.place
         targets, room = out.reshape(len(numbers), -1).view(np.uint8), self._room()
+        chain, read, (packed, check) = self.meta.chain, self.files.read_into, room
+        behind, usual = memoryview(check), self.meta.sharded and chain.checked and not chain.plain
         for row, number in enumerate(numbers):
             first, inside = divmod(number, per)
             shard, place = (first, *rest), inside * stride + fixed
+            known = self._shards.get(shard) if usual else None
+            if known is not None and (start := known[1][2 * place]) != EMPTY:
+                # As `_load` does, without a call: a chunk takes as long as a few. A length that is wrong fails its check.
+                part = packed[: known[1][2 * place + 1] - 4]
+                try:
+                    read(known[0], start, part.data, behind)
+                    chain.unpack(part, int.from_bytes(check, "little"), targets[row])
+                except ReadError as error:
+                    raise self._damaged(shard, place, error) from None
+                continue
             found = self._locate(shard, place)
             if found is None:
                 out[row] = self.meta.fill

@@ -15,6 +15,7 @@ from geodata.errors import DtypeError, ReadError
 from geodata.files import Files
 from geodata.readers.shards.index import read_index
 from geodata.readers.shards.metadata import EMPTY, FILE, ArrayMeta
+from geodata.readers.shards.plain import read_plain
 from geodata.readers.shards.scratch import scratch
 from geodata.readers.shards.windows import Piece, Span, block_of, pieces_of
 
@@ -257,19 +258,17 @@ class ShardedArray:
             # Others may write such a file anew at any time: what is read is one file, whole.
             self.meta.chain.decode(self.files.read(name), out)
             return
-        packed, check = room
-        chain = self.meta.chain
-        if chain.checked:
-            length -= 4
+        (packed, check), chain = room, self.meta.chain
+        length -= 4 if chain.checked else 0
         if not 0 <= length <= chain.most:
             raise ReadError(f"{length} bytes are not what {chain.nbytes} can be packed to")
-        packed = out if chain.plain and length == len(out) else packed[:length]
-        if chain.checked:
-            self.files.read_into(name, start, packed.data, memoryview(check))
-            chain.unpack(packed, int.from_bytes(check, "little"), out)
-        else:
-            self.files.read_into(name, start, packed.data)
-            chain.unpack(packed, None, out)
+        if chain.plain and length == len(out):
+            read_plain(self.files, name, start, out, check if chain.checked else None)
+            return
+        packed = packed[:length]
+        behind = (memoryview(check),) if chain.checked else ()
+        self.files.read_into(name, start, packed.data, *behind)
+        chain.unpack(packed, int.from_bytes(check, "little") if chain.checked else None, out)
 
     def _locate(self, shard: tuple[int, ...], place: int) -> _Found | None:
         """Return in which file a chunk lies, where, and its length; None if it is not stored, and that means something."""

@@ -280,7 +280,8 @@ def _pack(packing: str, how: Mapping[str, Any], numbers: NDArray[Any]) -> bytes:
 def _unpack_none(raw: Bytes, out: Bytes) -> None:
     if len(raw) != len(out):
         raise _length(len(raw), len(out))
-    out[:] = raw
+    if raw is not out:
+        out[:] = raw
 
 
 def _unpack_blosc(raw: Bytes, out: Bytes) -> None:

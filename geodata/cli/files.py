@@ -63,7 +63,7 @@ def info(
     path: Annotated[
         str,
         typer.Argument(
-            help="A raster or vector file, a folder, a saved catalog, or a published dataset by its name.",
+            help="A raster or vector file, a folder, a saved catalog, a store, or a published dataset by its name.",
             show_default=False,
         ),
     ],
@@ -80,6 +80,11 @@ def info(
 
     if path.lower() in registry.list() and not Path(path).exists():
         show_dataset(path, as_json=as_json)
+        return
+    from geodata.cli.stores import is_store, show_store
+
+    if is_store(path):
+        show_store(path, as_json=as_json)
         return
     from geodata.view.preview import open_catalog
     from geodata.view.summary import summarize

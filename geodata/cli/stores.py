@@ -16,7 +16,7 @@ from geodata.extract import show_bytes
 if TYPE_CHECKING:
     from geodata.dataset import Dataset
 
-__all__ = ["Bands", "Keys", "Root", "Tile", "convert", "dataset_of", "verify"]
+__all__ = ["Bands", "Keys", "Root", "Tile", "convert", "dataset_of", "is_store", "show_store", "verify"]
 
 SHOWN = 20
 """Problems that are listed at most."""
@@ -145,9 +145,9 @@ def _whole(data: str, root: Path | None, pattern: str | None, bands: Any, keys: 
         cls: Any = registry.get(data)
         published: Dataset = cls(root, split=None, bands=bands, keys=keys, dtype=torch.float64)
         return published
-    if keys is not None and not _is_store(data):
+    if keys is not None and not is_store(data):
         raise typer.BadParameter("--keys chooses parts of the samples of a published dataset or a store")
-    if _is_store(data):
+    if is_store(data):
         from geodata.store import open_store
 
         return open_store(data, bands=bands, keys=keys, dtype=torch.float64)
@@ -156,7 +156,53 @@ def _whole(data: str, root: Path | None, pattern: str | None, bands: Any, keys: 
     return RasterDataset(data, bands=bands, pattern=pattern, dtype=torch.float64)
 
 
-def _is_store(data: str) -> bool:
+def show_store(path: str, *, as_json: bool) -> None:
+    """Say what is in a store."""
+    from rich.table import Table
+
+    from geodata.catalog.arrow import values_of
+    from geodata.files import files_at
+    from geodata.readers.shards import open_array
+    from geodata.store import open_store
+    from geodata.store.manifest import about
+
+    said, store = about(files_at(path)), open_store(path)
+    parts: dict[str, int] = {}
+    if "split" in store.catalog.table.column_names:
+        for part in values_of(store.catalog.table["split"]).tolist():
+            parts[str(part)] = parts.get(str(part), 0) + 1
+    arrays = {}
+    for asset in store.catalog.assets:
+        name = asset.href.strip("{}").removeprefix("has_")
+        array = open_array(f"{store.path}/{name}")
+        arrays[name] = f"{array.dtype} {list(array.shape)}, chunks {list(array.chunks)}"
+    facts: dict[str, Any] = {
+        "path": path,
+        "samples": len(store),
+        "makes": list(store.keys),
+        "parts": parts,
+        "arrays": arrays,
+    }
+    facts |= {
+        k: said.geodata[k]
+        for k in ("layout", "order", "dataset", "title", "licence", "home")
+        if said and said.geodata.get(k)
+    }
+    if as_json:
+        typer.echo(json.dumps(facts))
+        return
+    table = Table(title=escape(path), show_header=False, title_justify="left", pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for name, value in facts.items():
+        shown = value.items() if isinstance(value, dict) else None
+        text = "\n".join(f"{k}: {v}" for k, v in shown) if shown is not None else value
+        table.add_row(name, escape(", ".join(text) if isinstance(text, list) else str(text)))
+    Console(highlight=False).print(table)
+
+
+def is_store(data: str) -> bool:
+    """Whether a path or URL is that of a store."""
     from geodata.errors import GeodataError
     from geodata.files import files_at
     from geodata.store.manifest import about

@@ -188,3 +188,16 @@ def test_parts_that_are_numbers(tmp_path):
         open_store(tmp_path / "s.zarr", split="x")
     with pytest.raises(CatalogError, match="names no part"):
         open_store(tmp_path / "s.zarr", split=[])
+
+
+def test_info_tells_of_a_store(tmp_path, capsys):
+    import json
+
+    from geodata.cli import run
+
+    convert(_folder(tmp_path), tmp_path / "s.zarr")
+    assert run(["info", str(tmp_path / "s.zarr"), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["samples"] == 4 and facts["makes"] == ["image", "valid", "bands"] and "uint16" in facts["arrays"]["image"]
+    assert run(["info", str(tmp_path / "s.zarr")]) == 0
+    assert "samples" in capsys.readouterr().out

@@ -103,7 +103,8 @@ class ZarrFolder:
             # Who wrote it may have left out what is empty: that is not known to be damage.
             return ShardedArray(LocalFiles(self._href), inside, missing="fill")
         except UnknownCodecError as error:
-            warnings.warn(f"{error}; zarr reads it, many times slower", ReadWarning, stacklevel=2)
+            if other.dtype.kind in "biuf":  # texts are names of bands, and few
+                warnings.warn(f"{error}; zarr reads it, many times slower", ReadWarning, stacklevel=2)
             return other
 
     def texts(self, inside: str) -> list[str]:

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from geodata.catalog import Catalog
 from geodata.dataset import Dataset
-from geodata.errors import StoreError
+from geodata.errors import GeodataError, StoreError
 from geodata.spec import Content
 from geodata.splits import Split
 from geodata.store import manifest as manifests
@@ -126,5 +126,12 @@ def as_parquet(held: Catalog | Split) -> bytes:
         path = Path(folder) / "catalog.parquet"
         # Its root is the store, wherever that is: a path of this machine would be wrong elsewhere.
         here = replace(held if isinstance(held, Catalog) else held.catalog, root=folder)
-        (here if isinstance(held, Catalog) else replace(held, catalog=here)).save(path)
-        return path.read_bytes()
+        try:
+            (here if isinstance(held, Catalog) else replace(held, catalog=here)).save(path)
+            return path.read_bytes()
+        except GeodataError:
+            raise
+        except OSError as error:
+            raise StoreError(
+                f"cannot write the catalog below {folder}: {error}; make room there, or set TMPDIR"
+            ) from None

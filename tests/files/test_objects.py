@@ -5,16 +5,15 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
-import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from s3 import call, get, put
+from s3 import call, get, put, read_twice
 
-from geodata.errors import GeodataError, ReadError, StoreError
+from geodata.errors import ReadError, StoreError
 from geodata.files import LocalFiles, files_at
 from geodata.files.client import reason
 from geodata.files.objects import ObjectFiles
@@ -185,16 +184,6 @@ def test_threads(bucket):
         assert all(all(same) for same in pool.map(work, held))
 
 
-def _child(files, queue):
-    signal.alarm(60)
-    try:
-        queue.put([bytes(files.read("x")), files.requests["gets"]])
-        with ThreadPoolExecutor(4) as pool:
-            queue.put([bytes(part) for part in pool.map(lambda at: files.read("x", at, 1), range(5))])
-    except GeodataError as error:
-        queue.put(repr(error))
-
-
 @pytest.mark.parametrize(("method", "cache", "count"), [("fork", 0, 3), ("fork", 1000, 3), ("spawn", 1000, 1)])
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_processes_made_while_a_store_is_open(bucket, method, cache, count):
@@ -204,7 +193,7 @@ def test_processes_made_while_a_store_is_open(bucket, method, cache, count):
     files.read("x")
     for _ in range(2 if method == "fork" else 1):
         queue = context.Queue()
-        children = [context.Process(target=_child, args=(files, queue)) for _ in range(count)]
+        children = [context.Process(target=read_twice, args=(files, queue)) for _ in range(count)]
         for child in children:
             child.start()
         got = [queue.get(timeout=120) for _ in range(2 * count)]

@@ -198,6 +198,8 @@ def test_info_tells_of_a_store(tmp_path, capsys):
     convert(_folder(tmp_path), tmp_path / "s.zarr")
     assert run(["info", str(tmp_path / "s.zarr"), "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
-    assert facts["samples"] == 4 and facts["makes"] == ["image", "valid", "bands"] and "uint16" in facts["arrays"]["image"]
+    assert (
+        facts["samples"] == 4 and facts["makes"] == ["image", "valid", "bands"] and "uint16" in facts["arrays"]["image"]
+    )
     assert run(["info", str(tmp_path / "s.zarr")]) == 0
     assert "samples" in capsys.readouterr().out

@@ -133,8 +133,8 @@ def test_other_parameters_or_another_source(source, out, tmp_path):
 
 def test_below_a_file(source, tmp_path):
     (tmp_path / "file").write_text("...")
-    for out in (tmp_path / "file", tmp_path / "file" / "out.zarr"):
-        with pytest.raises(StoreError, match="cannot write"):
+    for out, said in ((tmp_path / "file", "is a file"), (tmp_path / "file" / "out.zarr", "cannot write")):
+        with pytest.raises(StoreError, match=said):
             convert(source, out)
 
 

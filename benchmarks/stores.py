@@ -110,7 +110,7 @@ def conditions(rounds: int) -> str:
     cpu = (
         said.split("model name")[1].split(":")[1].split("\n")[0].strip() if "model name" in said else platform.machine()
     )
-    names = ("torch", "numpy", "numcodecs", "lmdb", "safetensors")
+    names = ("torch", "numpy", "imagecodecs", "lmdb", "safetensors")
     libraries = ", ".join(f"{name} {version(name)}" for name in names)
     return (
         f"{cpu}, {os.cpu_count()} cores; Python {platform.python_version()}, {libraries}; TorchGeo 0.10.1 with Python 3.12. "

@@ -15,7 +15,7 @@ from geodata.errors import ReadError, StoreError
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["PARTIAL", "LocalFiles", "close_unused"]
+__all__ = ["PARTIAL", "LocalFiles", "close_unused", "settle"]
 
 PARTIAL = ".partial"
 """End of the name of a file that is being written; one that is left over belongs to nobody."""
@@ -205,7 +205,7 @@ class LocalFiles:
                 os.close(number)
             os.replace(beside, path)
             self._forget(name)
-            _settle(os.path.dirname(path))
+            settle(os.path.dirname(path))
         except OSError as error:
             raise _cannot(path, error) from None
         finally:
@@ -240,9 +240,9 @@ def _write(number: int, views: list[memoryview]) -> None:
                 left[0] = left[0][done:]
 
 
-def _settle(folder: str) -> None:
-    """Have the folder's entry of a new name on disk too."""
-    number = os.open(folder, os.O_RDONLY)
+def settle(path: str | os.PathLike[str]) -> None:
+    """Have a file, or the names in a folder, on the disk itself."""
+    number = os.open(path, os.O_RDONLY)
     try:
         os.fsync(number)
     finally:

@@ -240,7 +240,7 @@ def _versions() -> dict[str, str | None]:
     from importlib.metadata import PackageNotFoundError, version
 
     found: dict[str, str | None] = {"python": ".".join(platform.python_version_tuple()[:2])}
-    for name in ("geodata", "numpy", "numcodecs", "distributed"):
+    for name in ("geodata", "numpy", "imagecodecs", "distributed"):
         try:
             found[name] = version(name)
         except PackageNotFoundError:

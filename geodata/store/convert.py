@@ -47,7 +47,8 @@ def convert(
 ) -> str:
     """Write a dataset as a Zarr v3 archive, or go on with one that was interrupted; `geodata.open_store` reads it.
 
-    Each worker holds one shard of one array, as numbers and packed: at most 2 x 128 MiB.
+    Each worker holds one shard of one array, as numbers and packed: at most 2 x 128 MiB, unless `shard` asks for more or one
+    sample of an image takes more.
 
     Parameters
     ----------

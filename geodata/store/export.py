@@ -23,7 +23,7 @@ from geodata.spec import Content
 from geodata.store.contents import contents_of
 from geodata.store.source import StoredArray, arrays_of, fields_to_store
 
-__all__ = ["Exported", "discard", "exported", "progress_bar", "settle", "writing"]
+__all__ = ["Exported", "discard", "exported", "progress_bar", "writing"]
 
 
 @dataclass(frozen=True)
@@ -98,15 +98,6 @@ def _told(place: Path, error: Exception) -> StoreError:
     if number in (errno.EACCES, errno.EPERM, errno.EROFS):
         return StoreError(f"cannot write {place}: {os.strerror(number)}; choose a place that can be written to")
     return StoreError(f"cannot write {place}: {getattr(error, 'strerror', None) or error}")
-
-
-def settle(path: Path) -> None:
-    """Have a file, or the names in a folder, on the disk itself."""
-    number = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
 
 
 def discard(folder: Path) -> None:

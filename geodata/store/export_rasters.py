@@ -24,10 +24,11 @@ from geodata.crs import crs_text
 from geodata.dataset import Dataset
 from geodata.errors import StoreError
 from geodata.files import PARTIAL
+from geodata.files.local import settle
 from geodata.readers.base import Asset
 from geodata.store.attributes import array_attributes, as_json
 from geodata.store.contents import columns_of
-from geodata.store.export import Exported, discard, exported, progress_bar, settle, writing
+from geodata.store.export import Exported, discard, exported, progress_bar, writing
 from geodata.store.export_tiff import COMPRESSION, Tiff
 from geodata.store.source import StoredArray
 from geodata.store.table import PLACE, ROW

@@ -20,7 +20,8 @@ from geodata.catalog.paths import fields
 from geodata.dataset import Dataset
 from geodata.errors import MissingDependencyError, StoreError
 from geodata.files import PARTIAL
-from geodata.store.export import Exported, discard, exported, progress_bar, settle, writing
+from geodata.files.local import settle
+from geodata.store.export import Exported, discard, exported, progress_bar, writing
 from geodata.store.export_tensors import pack_tensors
 from geodata.store.source import StoredArray
 

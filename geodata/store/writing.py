@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -45,15 +44,11 @@ class Done:
     Parameters
     ----------
     position : of its shards
-    items : that it wrote
-    size : bytes that it wrote
-    seconds : that it took
+    items : that it wrote, 0 if that was done before
     """
 
     position: Position
     items: int
-    size: int
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -83,13 +78,11 @@ class ShardTask:
         ReadError, StaleCatalogError, DtypeError
             If a source file cannot be read.
         """
-        started = time.perf_counter()
         files = files_at(self.root)
         if files.size(record_name(self.position)) is not None:
-            return Done(self.position, 0, 0, 0.0)
+            return Done(self.position, 0)
         self._check_sight()
         held: dict[str, Any] = {}
-        total = 0
         for laid in self.layout.arrays:
             for name, meta in self._metas(laid):
                 parts = pack(meta, list(self._chunks(laid, valid=meta is laid.valid)))
@@ -105,13 +98,12 @@ class ShardTask:
                 self._check_sight()
                 files.put(f"{name}/{key}", parts)
                 held[name] = {"file": key, "bytes": size, "crc32c": f"{check:08x}"}
-                total += size
         items = len(self.layout.catalog)
         record = {"position": list(self.position), "items": items, "arrays": held}
         # Again: whoever asked may be gone, and the store finished or begun anew by another.
         self._check_sight()
         files.put(record_name(self.position), [as_json(record)])
-        return Done(self.position, items, total, time.perf_counter() - started)
+        return Done(self.position, items)
 
     def _check_sight(self) -> None:
         """Refuse to write where the store is not: a worker may see other folders under the same path."""

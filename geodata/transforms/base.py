@@ -10,6 +10,7 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -167,6 +168,10 @@ class Transform(nn.Module):
         """Return (B, n) float64 numbers in [0, 1), B = 1 for one sample; a function of seed, place and ``draw``."""
         return draws.uniform(batch, n, name=type(self).__name__, seed=self.seed)
 
+    def generators(self, batch: Mapping[str, Any], draws: Draws, device: torch.device) -> list[torch.Generator]:
+        """Return one seeded generator per sample, for draws as large as an image; see `Draws.generators`."""
+        return draws.generators(batch, name=type(self).__name__, seed=self.seed, device=device)
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain data for JSON; `from_dict` takes it back."""
         return {"transform": type(self).__name__, "params": self.config()}
@@ -209,6 +214,12 @@ def check_image(batch: Mapping[str, Any], key: str, needs: Needs, *, who: str) -
         If a band or its wavelength is missing.
     """
     image = batch.get(key)
+    if isinstance(image, (list, tuple)):
+        shapes = ", ".join(str(tuple(getattr(item, "shape", ()))) for item in image[:4])
+        raise TransformError(
+            f"{key!r} is a list of images of shapes {shapes}; {who} takes one tensor, of the same bands and sizes in the "
+            "whole batch: select the bands and crop or resize before images are put together"
+        )
     if not isinstance(image, Tensor):
         images = [k for k in batch if (family(k) or ("",))[0] == "image"]
         raise TransformError(f"{who} needs a tensor under {key!r}; images here: {', '.join(images) or 'none'}")

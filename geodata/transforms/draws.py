@@ -67,6 +67,32 @@ class Draws:
         TransformError
             If ``draw`` is missing or is not of that form.
         """
+        return _uniform(_key(name, seed, self._path), self._of(batch, name), n)
+
+    def generators(
+        self, batch: Mapping[str, Any], *, name: str, seed: int, device: torch.device
+    ) -> list[torch.Generator]:
+        """Return one random generator per sample, for as many numbers as an image needs.
+
+        Parameters
+        ----------
+        batch, name, seed : as in `uniform`
+        device : where the numbers are made; those of a CPU and of an accelerator differ
+
+        Returns
+        -------
+        list of torch.Generator, one per sample; one for one sample
+
+        Raises
+        ------
+        TransformError
+            If ``draw`` is missing or is not of that form.
+        """
+        # The name of the class is changed: what `uniform` drew must not seed what is drawn here.
+        words = _words(_key(f"{name} generator", seed, self._path), self._of(batch, name))
+        return [torch.Generator(device).manual_seed(word) for word in (words >> np.uint64(1)).tolist()]
+
+    def _of(self, batch: Mapping[str, Any], name: str) -> NDArray[np.uint64]:
         if "draw" not in batch:
             raise TransformError(
                 f"{name} needs 'draw' in the batch, int64 (B, 2) or (2,) holding [epoch, index] of every sample; "
@@ -76,7 +102,7 @@ class Draws:
         if self._seen[0] is not batch["draw"]:
             self._seen[:] = [batch["draw"], _pairs(batch)]
         pairs: NDArray[np.uint64] = self._seen[1]
-        return _uniform(_key(name, seed, self._path), pairs, n)
+        return pairs
 
 
 def _pairs(batch: Mapping[str, Any]) -> NDArray[np.uint64]:
@@ -98,11 +124,15 @@ def _key(name: str, seed: int, path: tuple[tuple[int, int], ...]) -> int:
 
 
 def _uniform(key: int, pairs: NDArray[np.uint64], n: int) -> NDArray[np.float64]:
-    golden = np.uint64(_GOLDEN)
-    word = _mix(np.uint64(key) + pairs[:, :1] * golden)
-    word = _mix(word + pairs[:, 1:] * golden)
+    word = _words(key, pairs)[:, None]
     columns = np.array([(j + 1) * _GOLDEN & _WORD for j in range(n)], dtype=np.uint64)
     return (_mix(word + columns) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def _words(key: int, pairs: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """(B,) one word for each sample."""
+    golden = np.uint64(_GOLDEN)
+    return _mix(_mix(np.uint64(key) + pairs[:, 0] * golden) + pairs[:, 1] * golden)
 
 
 def _mix(z: NDArray[np.uint64]) -> NDArray[np.uint64]:

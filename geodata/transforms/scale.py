@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from geodata.bands import STATES
+from geodata.bands import STATES, Bands
 from geodata.errors import BandsError, DtypeError, TransformError
-from geodata.transforms.base import Needs, Transform, check_image
+from geodata.transforms.base import Needs, Transform
 from geodata.transforms.draws import Draws
+from geodata.transforms.image import ImageTransform, valid_of
 from geodata.transforms.layout import family
 
 __all__ = ["Normalize", "ToFloat"]
@@ -77,7 +78,7 @@ class ToFloat(Transform):
         return f"image* -> {_name(self.dtype)}"
 
 
-class Normalize(Transform):
+class Normalize(ImageTransform):
     """Subtract the mean and divide by the standard deviation of every band, found by name.
 
     The order of bands in the statistics means nothing: each channel is looked up by its name in
@@ -119,7 +120,7 @@ class Normalize(Transform):
         std: Mapping[str, float] | None = None,
         key: str = "image",
     ) -> None:
-        super().__init__()
+        super().__init__(key)
         if stats is not None:
             if mean is not None or std is not None:
                 raise TransformError("give Normalize either stats, or mean= and std=, not both")
@@ -128,20 +129,16 @@ class Normalize(Transform):
             mean, std = stats["mean"], stats["std"]
         self.mean, self.std = _numbers("mean", mean), _numbers("std", std)
         _check_stats(self.mean, self.std)
-        if (family(key) if isinstance(key, str) else None) is None or not key.startswith("image"):
-            raise TransformError(f"key {key!r} must be 'image' or 'image_<name>'")
-        self.key = key
-        suffix = key.removeprefix("image")
-        self.reads = (key, f"valid{suffix}", f"bands{suffix}")
-        self.writes = (key, f"bands{suffix}")
 
     def run(self, batch: Mapping[str, Any], draws: Draws) -> dict[str, Any]:
         """Scale the image and mark its bands."""
-        _, valid_key, bands_key = self.reads
-        bands = batch.get(bands_key)
-        if getattr(bands, "state", None) == "normalised":
-            raise TransformError(f"{self.key!r} is normalised already ({bands_key!r} says so); normalise once only")
-        image, bands = check_image(batch, self.key, self.needs, who="Normalize")
+        name = f"bands{self.suffix}"
+        if getattr(batch.get(name), "state", None) == "normalised":
+            raise TransformError(f"{self.key!r} is normalised already ({name!r} says so); normalise once only")
+        return super().run(batch, draws)
+
+    def change(self, image: Tensor, bands: Bands, batch: Mapping[str, Any], draws: Draws) -> tuple[Tensor, Bands]:
+        """Scale the image and mark its bands."""
         missing = [name for name in bands.names if name not in self.mean]
         if missing:
             raise BandsError(
@@ -156,19 +153,10 @@ class Normalize(Transform):
         )
         # The difference is a new tensor: dividing it in place leaves the image of the caller alone.
         scaled = (image - mean).div_(std).to(image.dtype)
-        if batch.get(valid_key) is not None:
-            self._zero_invalid(scaled, batch[valid_key])
-        return {**batch, self.key: scaled, bands_key: bands.with_state("normalised")}
-
-    def _zero_invalid(self, image: Tensor, valid: Any) -> None:
-        wanted = image.shape[:-3] + image.shape[-2:]
-        if not isinstance(valid, Tensor) or valid.dtype != torch.bool or valid.shape != wanted:
-            got = f"{_name(valid.dtype)} {tuple(valid.shape)}" if isinstance(valid, Tensor) else type(valid).__name__
-            name = self.reads[1]
-            raise TransformError(f"{name!r} is {got}; beside this {self.key!r} it must be bool {tuple(wanted)}")
-        # To look first is cheap on a CPU and spares a pass over the image; elsewhere it would wait for the device.
-        if valid.device.type != "cpu" or not bool(valid.all()):
-            image.masked_fill_(~valid.unsqueeze(-3), 0.0)
+        valid = valid_of(batch, self.key)
+        if valid is not None:
+            scaled.masked_fill_(~valid.unsqueeze(-3), 0.0)
+        return scaled, bands.with_state("normalised")
 
     def config(self) -> dict[str, Any]:
         """Return the statistics and the key."""

@@ -27,9 +27,12 @@ def _sample(
     times: int | None = None,
     ratios: Mapping[str, int] | None = None,
     boxes: int = 0,
+    bands: Bands | None = None,
+    extra: Callable[[Dict, np.random.Generator], Dict] | None = None,
 ) -> Dict:
-    """One sample; ``ratios`` maps suffixes such as "_10m" to how much coarser that image is."""
+    """One sample; ``bands`` names the channels, numbers in [0, 1) if they are reflectance; ``ratios`` maps suffixes such as "_10m" to how much coarser that image is."""
     rng = np.random.default_rng([abs(epoch), abs(index), 7])
+    channels = channels if bands is None else len(bands)
     out: Dict = {
         "key": f"item{index}",
         "draw": torch.tensor([epoch, index]),
@@ -41,17 +44,19 @@ def _sample(
         h, w = size[0] // ratio, size[1] // ratio
         lead = (channels,) if times is None else (times, channels)
         numbers = rng.permutation(int(np.prod(lead)) * h * w).reshape(*lead, h, w)
+        if bands is not None and bands.state == "reflectance":
+            numbers = numbers / numbers.size
         out[f"image{suffix}"] = torch.from_numpy(numbers).to(dtype)
         out[f"valid{suffix}"] = torch.from_numpy(rng.random((*lead[:-1], h, w)) > 0.3)
         transform = (10.0 * ratio, 0.5, 5e5 + index, 0.25, -10.0 * ratio, 5.6e6)
         out[f"grid{suffix}"] = Grid((h, w), transform, "EPSG:32633")
-        out[f"bands{suffix}"] = Bands([f"B{i}" for i in range(channels)])
+        out[f"bands{suffix}"] = Bands([f"B{i}" for i in range(channels)]) if bands is None else bands
     h, w = size
     if "" in (ratios or {"": 1}):
         out["mask"] = torch.from_numpy(rng.permutation(h * w).reshape(h, w))
     if boxes:
         out |= _boxes(rng, boxes + index % 2, h, w)
-    return out
+    return out if extra is None else out | extra(out, rng)
 
 
 def _boxes(rng: np.random.Generator, n: int, h: int, w: int) -> Dict:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geodata.errors import BandsError
+from geodata.matching import match
 
 __all__ = ["STATES", "Band", "Bands"]
 
@@ -165,7 +166,7 @@ class Bands:
         i = int(np.nanargmin(distance))
         band = self._bands[i]
         limit = tolerance if tolerance is not None else max(band.fwhm / 2 if band.fwhm else 50.0, 10.0)
-        if distance[i] > limit:
+        if not distance[i] <= limit:
             raise BandsError(
                 f"no band within {limit:g} nm of {wavelength} nm; the nearest is {band.name} at {band.wavelength} nm"
             )
@@ -180,6 +181,39 @@ class Bands:
             raise BandsError(f"{names} are not all names in text or wavelengths in nm")
         chosen = [self[self.position(n)] if isinstance(n, str) else self.nearest(float(n)) for n in names]
         return Bands(chosen, self.state)
+
+    def match(self, wanted: Bands, *, tolerance: float | None = None, strict: bool = False) -> list[int | None]:
+        """Find other bands among these: by name, by a name spelled alike, by common name, then by wavelength.
+
+        ``B01`` is ``B1`` and ``B8A`` is ``b8a``. A name is no match where the wavelengths are too far apart, or where
+        the common names differ and no wavelengths tell: ``B5`` of Landsat 8 is ``B8A`` of Sentinel-2 and not ``B05``.
+        By wavelength the nearest is taken, panchromatic bands apart. Neither order nor state plays a role.
+
+        Parameters
+        ----------
+        wanted : what to look for, as from another sensor, or plain names
+        tolerance : most that the centres of two equal bands differ, nm
+            Default: half the smaller FWHM of the two but at least 10 nm, or 20 nm where neither is known.
+        strict : raise if a band is not found
+
+        Returns
+        -------
+        for each wanted band the position among these, or None; no position twice
+
+        Raises
+        ------
+        BandsError
+            If several bands answer to one, one answers to several, or, when ``strict``, if any is missing; the message
+            sets the wanted beside what there is.
+
+        Examples
+        --------
+        >>> Bands.of_sensor("sentinel-2").match(Bands.of_sensor("landsat-8").select(["B4", "B5", "pan"]))
+        [3, 8, None]
+        >>> Bands(["VH", "VV"]).match(Bands(["vv", "vh"]))
+        [1, 0]
+        """
+        return match(self, wanted, tolerance=tolerance, strict=strict)
 
     def with_state(self, state: str) -> Bands:
         """Return the same bands in another state."""
@@ -238,6 +272,5 @@ class Bands:
 
 @lru_cache(maxsize=1)
 def _sensors() -> dict[str, Any]:
-    text = resources.files("geodata").joinpath("data/sensors.json").read_text(encoding="utf-8")
-    table: dict[str, Any] = json.loads(text)
+    table: dict[str, Any] = json.loads(resources.files("geodata").joinpath("data/sensors.json").read_text("utf-8"))
     return table

@@ -19,7 +19,7 @@ from geodata.interval import Interval
 from geodata.query import Query
 from geodata.spot import Buffers, Slots, Spot, room
 
-__all__ = ["IGNORE", "Sample", "asked_back", "collate", "rooms", "tensor_over"]
+__all__ = ["IGNORE", "NUMPY", "Sample", "asked_back", "collate", "rooms", "tensor_over"]
 
 IGNORE = -100
 """In a mask: not observed, outside, or unmapped. Torch's losses leave it out by default."""
@@ -192,7 +192,7 @@ def _copied(values: list[Tensor], shape: Sequence[int], fill: float | None) -> T
             out[_corner(i, value)] = value
         return out
     # In a thread of a Loader. By numpy: torch would start a team of threads of its own for each of them.
-    array = room((len(values), *shape), _NUMPY[first.dtype])
+    array = room((len(values), *shape), NUMPY[first.dtype])
     if fill is not None:
         array[...] = torch.full((), fill, dtype=first.dtype).numpy()
     for i, value in enumerate(values):
@@ -205,13 +205,14 @@ def _corner(i: int, value: Tensor) -> tuple[int | slice, ...]:
 
 
 _KINDS = ["u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", "f8", "?"]
-_NUMPY = {torch.from_numpy(np.empty(0, kind)).dtype: np.dtype(kind) for kind in _KINDS}
+NUMPY = {torch.from_numpy(np.empty(0, kind)).dtype: np.dtype(kind) for kind in _KINDS}
+"""Dtypes of torch that numpy has too."""
 
 
 def _plain(value: Tensor) -> bool:
     """Whether numpy sees the same numbers in a tensor."""
     own = type(value) is Tensor and value.device.type == "cpu" and value.layout is torch.strided
-    return own and value.dtype in _NUMPY and not value.requires_grad and not value.is_neg()
+    return own and value.dtype in NUMPY and not value.requires_grad and not value.is_neg()
 
 
 def _buffer_of(values: list[Tensor]) -> Tensor | None:

@@ -100,6 +100,8 @@ class Transform(nn.Module):
     writes: tuple[str, ...] = ()
     needs: Needs = Needs()
     seed: int = 0
+    fresh: bool = False
+    """Every tensor that it replaces is a new one that shares no memory and is not kept: the next step may write to it."""
 
     if TYPE_CHECKING:  # nn.Module types its call as Any
 

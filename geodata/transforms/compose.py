@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
+from weakref import WeakKeyDictionary
 
 from torch import nn
 
+from geodata import buffers
 from geodata.errors import TransformError
 from geodata.transforms.base import Move, Transform, check_seed
 from geodata.transforms.draws import Draws
 
 __all__ = ["Compose"]
+
+
+_POOLS: WeakKeyDictionary[Transform, buffers.Pool] = WeakKeyDictionary()
+"""Apart from the modules, so that these can be copied and pickled."""
 
 
 class Compose(Transform):
@@ -55,17 +62,31 @@ class Compose(Transform):
 
     def run(self, batch: Mapping[str, Any], draws: Draws) -> dict[str, Any]:
         """Apply every step in order."""
+        with self._memory():
+            return self._applied(batch, draws)
+
+    def _memory(self) -> AbstractContextManager[object]:
+        """Return a pool that large tensors of the steps come from; the thread's own, where it has one."""
+        if buffers.current() is not None:
+            return nullcontext()
+        return _POOLS.setdefault(self, buffers.Pool())
+
+    def _applied(self, batch: Mapping[str, Any], draws: Draws) -> dict[str, Any]:
         out = dict(batch)
         pending: Move | None = None
+        fresh = draws.fresh
         for i, step in enumerate(self):
             here = draws.step(self.seed, i)
             move = step.plan(out, here)
             joined = move if pending is None or move is None else pending.then(move)
             if pending is not None and joined is None:
-                out = pending.apply(out)
+                before, out = out, pending.apply(out)
+                fresh = _replaced(before, out)
             pending = move if joined is None else joined
             if move is None:
-                out = step(out, here)
+                here.fresh = fresh
+                before, out = out, step(out, here)
+                fresh = _replaced(before, out) if step.fresh else frozenset()
         return out if pending is None else pending.apply(out)
 
     def config(self) -> dict[str, Any]:
@@ -100,3 +121,7 @@ class Compose(Transform):
                 yield from step._rows(f"{number}.")
             else:
                 yield number, repr(step), step.effect
+
+
+def _replaced(before: Mapping[str, Any], after: Mapping[str, Any]) -> frozenset[str]:
+    return frozenset(key for key in after if after[key] is not before.get(key))

@@ -29,6 +29,7 @@ class Draws:
     Parameters
     ----------
     path : one (seed of the Compose, position in it) per enclosing Compose, outermost first
+    fresh : keys whose tensors the pipeline has just made and nobody else has seen: the step may write to them
 
     References
     ----------
@@ -36,10 +37,11 @@ class Draws:
        SplitMix64, here used as a hash of (key, epoch, index, column).
     """
 
-    __slots__ = ("_path", "_seen")
+    __slots__ = ("_path", "_seen", "fresh")
 
-    def __init__(self, path: tuple[tuple[int, int], ...] = ()) -> None:
+    def __init__(self, path: tuple[tuple[int, int], ...] = (), fresh: frozenset[str] = frozenset()) -> None:
         self._path = path
+        self.fresh = fresh
         self._seen: list[Any] = [None, None]
 
     def step(self, seed: int, position: int) -> Draws:

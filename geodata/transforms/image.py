@@ -12,7 +12,7 @@ from geodata.bands import Bands
 from geodata.errors import TransformError
 from geodata.transforms.base import Transform, check_image
 from geodata.transforms.draws import Draws
-from geodata.transforms.layout import family
+from geodata.transforms.layout import all_true, family
 
 __all__ = ["ImageTransform", "check_key", "valid_of"]
 
@@ -96,8 +96,7 @@ def valid_of(batch: Mapping[str, Any], key: str) -> Tensor | None:
     if not isinstance(valid, Tensor) or valid.dtype != torch.bool or valid.shape != wanted:
         got = f"{_dtype(valid)} {tuple(valid.shape)}" if isinstance(valid, Tensor) else type(valid).__name__
         raise TransformError(f"{name!r} is {got}; beside this {key!r} it must be bool {tuple(wanted)}")
-    # To look first is cheap on a CPU and often spares a pass over the image; elsewhere it would wait for the device.
-    return None if valid.device.type == "cpu" and bool(valid.all()) else valid
+    return None if all_true(valid) else valid
 
 
 def _dtype(tensor: Tensor) -> str:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from geodata import buffers
 from geodata.errors import TransformError
 from geodata.grid import Grid
+from geodata.sample import NUMPY, tensor_over
 
-__all__ = ["GEOMETRIC", "Layout", "Size", "family", "is_batch"]
+__all__ = ["GEOMETRIC", "Layout", "Size", "all_true", "empty", "family", "is_batch"]
 
 Size = tuple[int, int]
 """height, width in pixels."""
 
-_RASTERS = {"image": 3, "valid": 2, "mask": 2, "instances": 3, "abundance": 3}
+_RASTERS = {"image": 3, "valid": 2, "mask": 2, "instances": 3, "abundance": 3, "pixels": 2}
 """Families of keys that hold pixels, with the least number of dimensions in one sample."""
 
 _VECTORS = {"boxes": (4,), "corners": (4, 2)}
@@ -70,6 +72,25 @@ def is_batch(batch: Mapping[str, Any]) -> bool:
     return bool(by_draw if by_key is None else by_key)
 
 
+def all_true(x: torch.Tensor) -> bool:
+    """Return whether all are true, if that can be told at once."""
+    # To look first is cheap on a CPU, by numpy most of all, and spares a pass over the image; elsewhere it would
+    # wait for the device.
+    return x.device.type == "cpu" and bool(x.numpy().all())
+
+
+def empty(shape: Sequence[int], like: torch.Tensor) -> torch.Tensor:
+    """Return a tensor that is not filled yet, of the dtype and device of another one.
+
+    In a `Compose` its memory is that of a batch before, once nobody holds that any more: fresh pages cost a CPU more than
+    what is calculated in them.
+    """
+    pool = buffers.current()
+    if pool is None or like.device.type != "cpu" or like.dtype not in NUMPY:
+        return like.new_empty(tuple(shape))
+    return tensor_over(pool.array(shape, NUMPY[like.dtype]))
+
+
 @dataclass(frozen=True, slots=True)
 class Layout:
     """The pixel-bearing keys of one dict.
@@ -119,12 +140,17 @@ class Layout:
     def reference(self, key: str) -> list[Size]:
         """Sizes of the image that the positions under a boxes or corners key count pixels of.
 
-        That is the raster or grid of the same suffix; without one, the finest of the sample.
+        That is the raster or grid of the same suffix; without one, the finest of those whose suffix begins with it, as
+        ``image_s2_10m`` does for ``boxes_s2``, or of all.
         """
         _, suffix = family(key) or ("", "")
         for name in (*_RASTERS, "grid"):
             if name + suffix in self.sizes:
                 return self.sizes[name + suffix]
+        if suffix:
+            parts = [sizes for k, sizes in self.sizes.items() if (family(k) or ("", ""))[1].startswith(f"{suffix}_")]
+            if parts:
+                return [max(per_sample) for per_sample in zip(*parts, strict=True)]
         return [max(per_sample) for per_sample in zip(*self.sizes.values(), strict=True)]
 
     def _check_grids(self) -> None:
@@ -161,6 +187,8 @@ def _raster_sizes(key: str, name: str, value: Any, batched: bool, count: int) ->
     if value.ndim < least:
         kind = "batch" if batched else "sample"
         raise TransformError(f"{key!r} of one {kind} needs {least} or more dimensions, got shape {tuple(value.shape)}")
+    if not value.shape[-1] or not value.shape[-2]:
+        raise TransformError(f"{key!r} has shape {tuple(value.shape)}: no pixels to move; leave such samples out")
     if batched:
         _check_count(key, value.shape[0], count)
     return [(value.shape[-2], value.shape[-1])] * count
@@ -176,6 +204,10 @@ def _grid_sizes(key: str, value: Any, batched: bool, count: int) -> list[Size]:
 
 
 def _check_vectors(key: str, name: str, value: Any, batched: bool, count: int) -> None:
+    if batched and not isinstance(value, (list, tuple, torch.Tensor)):
+        raise TransformError(
+            f"{key!r} is {type(value).__name__}; in a batch it must be a list of tensors, one for each sample"
+        )
     items = value if batched else [value]
     _check_count(key, len(items), count)
     for item in items:

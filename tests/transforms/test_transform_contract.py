@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -67,7 +69,7 @@ def test_from_dict_of_a_class_takes_only_its_own() -> None:
 def test_a_name_is_taken_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(base, "_REGISTRY", dict(base._REGISTRY))
     with pytest.raises(
-        TransformError, match=r"a transform called 'RandomFlip' exists in geodata\.transforms\.geometry"
+        TransformError, match=r"a transform called 'RandomFlip' exists in geodata\.transforms\.geometry\.mirrors"
     ):
         type("RandomFlip", (T.Transform,), {"__module__": "somewhere"})
     mine = [type("Mine", (T.Transform,), {"__module__": "notebook", "config": lambda self: {}}) for _ in range(2)]
@@ -166,3 +168,51 @@ def test_workers_and_batch_size_change_nothing(sample: Make, batch: Make, worker
     loaded = list(DataLoader(_Samples(sample), batch_size=5, num_workers=workers))
     for key in ("image", "mask"):
         assert torch.equal(torch.cat([b[key] for b in loaded]), expected[key])
+
+
+class _Recorder(T.Transform):
+    """A step that keeps what it saw, as a user's may."""
+
+    reads = writes = ("image",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[torch.Tensor] = []
+
+    def config(self) -> dict[str, Any]:
+        return {}
+
+    def run(self, batch: Mapping[str, Any], draws: Draws) -> dict[str, Any]:
+        self.seen.append(batch["image"])
+        return dict(batch)
+
+
+def test_a_step_writes_only_to_what_nobody_else_holds(batch: Make) -> None:
+    stats = {"mean": {"B0": 2.0, "B1": 3.0}, "std": {"B0": 1.5, "B1": 0.1}}
+    recorder = _Recorder()
+    b = batch([(1, i) for i in range(4)], size=(8, 8))
+    cut, scale = T.CenterCrop(4), T.Normalize(stats)
+    expected = scale(cut(b))["image"]
+    for steps in ([cut, scale], [cut, recorder, scale], [T.Compose([cut]), T.Compose([recorder, scale])]):
+        kept = b["image"].clone()
+        assert torch.equal(T.Compose(steps)(b)["image"], expected)
+        assert torch.equal(b["image"], kept), "the batch of the caller"
+    for seen in recorder.seen:
+        assert torch.equal(seen, cut(b)["image"]), "what a step keeps is not written over"
+
+
+def test_memory_is_used_again_once_nobody_holds_it(batch: Make) -> None:
+    compose = T.Compose([T.RandomCrop(6), T.RandomFlip()])
+    b = batch([(1, i) for i in range(4)], size=(8, 8))
+    kept = [compose(b)["image"] for _ in range(3)]
+    assert len({image.data_ptr() for image in kept}) == 3
+    assert all(torch.equal(image, kept[0]) for image in kept)
+    view = compose(b)["image"][0, 0].numpy()
+    before = view.copy()
+    for _ in range(3):
+        compose(b)
+    assert (view == before).all(), "a view keeps the memory"
+    # Masks of this batch have as many bytes, so the two may change places.
+    assert len({compose(b)["image"].data_ptr() for _ in range(8)}) <= 2
+    again = pickle.loads(pickle.dumps(copy.deepcopy(compose)))
+    assert torch.equal(again(b)["image"], kept[0])

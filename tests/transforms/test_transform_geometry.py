@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from geodata import transforms as T
 from geodata.errors import TransformError
 from geodata.grid import Grid
-from geodata.transforms import dihedral
-from geodata.transforms.dihedral import Dihedral
+from geodata.transforms.geometry import dihedral, rasters
+from geodata.transforms.geometry.dihedral import Turn
+from geodata.transforms.geometry.move import Move
 from geodata.transforms.layout import Layout
 
 Make = Callable[..., dict[str, Any]]
@@ -48,6 +49,10 @@ def found(before: Any, after: Any) -> str:
 
 def both(**kwargs: Any) -> T.Compose:
     return T.Compose([T.RandomFlip(), T.RandomRotate90()], **kwargs)
+
+
+def turn(code: int) -> Move:
+    return Move((Turn(who="x", drawn=np.array([code]), quarter=True),))
 
 
 def assert_same(a: Any, b: Any, where: str = "") -> None:
@@ -175,7 +180,7 @@ def test_back_again(sample: Make, half_h: int, half_w: int, index: int, what: An
 @pytest.mark.parametrize("second", range(8))
 def test_joined_moves_equal_one_after_the_other(sample: Make, first: int, second: int) -> None:
     s = sample(size=(4, 6), boxes=2)
-    a, b = (Dihedral(np.array([code]), "x", turns=True) for code in (first, second))
+    a, b = turn(first), turn(second)
     joined = a.then(b)
     assert joined is not None
     assert_same(joined.apply(s), b.apply(a.apply(s)))
@@ -184,14 +189,14 @@ def test_joined_moves_equal_one_after_the_other(sample: Make, first: int, second
 def test_the_eight_codes_are_the_eight_ways() -> None:
     image = torch.arange(9).reshape(1, 3, 3)
     sample = {"key": "a", "draw": torch.tensor([0, 0]), "image": image}
-    ways = [found(image, Dihedral(np.array([code]), "x", True).apply(sample)["image"]) for code in range(8)]
+    ways = [found(image, turn(code).apply(sample)["image"]) for code in range(8)]
     assert sorted(ways) == sorted(EIGHT)
     for k in range(4):
         assert ways[dihedral.TURNS[k]] == f"{k} turns"
 
 
 def test_a_move_does_not_join_another_kind() -> None:
-    assert Dihedral(np.zeros(1, dtype=np.int64), "x", False).then(object()) is None
+    assert turn(0).then(object()) is None
 
 
 def test_nothing_that_came_in_is_changed(batch: Make, sample: Make) -> None:
@@ -274,7 +279,7 @@ def test_gradients_flow_back_to_their_pixel(batch: Make) -> None:
 def test_by_groups_as_on_an_accelerator(batch: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     b = batch([(0, i) for i in range(32)], dtype=torch.uint16)
     expected = both()(b)
-    monkeypatch.setattr(dihedral, "_groups", dihedral._by_code)
+    monkeypatch.setattr(rasters, "_groups", lambda routes, _, device: rasters._by_kind(routes, device))
     assert_same(both()(b), expected)
 
 

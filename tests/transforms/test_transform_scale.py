@@ -240,3 +240,176 @@ def test_normalising_twice_is_refused() -> None:
 def test_normalize_bad_arguments(call: Callable[[], Any], message: str) -> None:
     with pytest.raises(TransformError, match=message):
         call()
+
+
+class OnMps(torch.Tensor):
+    """A tensor that says it is on a device without float64."""
+
+    device = torch.device("mps")  # type: ignore[assignment]
+
+
+def test_float64_on_a_device_that_has_none() -> None:
+    image = torch.zeros(1, 2, 2).as_subclass(OnMps)
+    with pytest.raises(TransformError, match="'image' is on mps, which has no float64; cast before the batch is moved"):
+        T.ToFloat("float64")({"image": image})
+    assert T.ToFloat("float32")({"image": image})["image"].dtype == torch.float32
+
+
+BY_KEY = {
+    "image": {
+        **STATS,
+        "min": STATS["mean"],
+        "max": {n: v + 1 for n, v in STATS["mean"].items()},
+        "state": "reflectance",
+    },
+    "image_s1": {"mean": {"VV": -12.0}, "std": {"VV": 5.0}, "state": "dB"},
+}
+
+
+def test_statistics_of_several_images_give_those_of_the_key() -> None:
+    image = torch.rand(1, 2, 2)
+    b = {"image_s1": image, "bands_s1": Bands(["VV"], "dB")}
+    out = T.Normalize(BY_KEY, key="image_s1")(b)["image_s1"]
+    torch.testing.assert_close(out, (image + 12) / 5)
+    with pytest.raises(
+        TransformError, match=r"stats must be .*, or hold such a mapping for 'image_dem'; got image, image_s1"
+    ):
+        T.Normalize(BY_KEY, key="image_dem")
+    with pytest.raises(TransformError, match=r"open it: Statistics.load\(path, split=...\)"):
+        T.Normalize({"format": "geodata statistics 1", "images": BY_KEY})
+
+
+@pytest.mark.parametrize("make", [T.Normalize, T.MeanStdRange, T.MinMax], ids=lambda t: t.__name__)
+def test_statistics_of_other_numbers_are_refused(make: Any) -> None:
+    bands = Bands(NAMES)
+    with pytest.raises(TransformError, match="'image' is raw, and the statistics are of reflectance numbers; scale"):
+        make(BY_KEY)({"image": torch.zeros(3, 2, 2), "bands": bands})
+    out = make(BY_KEY)({"image": torch.zeros(3, 2, 2), "bands": bands.with_state("reflectance")})
+    assert out["bands"].state == "normalised"
+    with pytest.raises(BandsError, match="no statistics for bands B11 of 'image'"):
+        make(BY_KEY)({"image": torch.zeros(1, 2, 2), "bands": Bands(["B11"], "reflectance")})
+    with pytest.raises(TransformError, match="normalised already"):
+        make(BY_KEY)({"image": torch.zeros(3, 2, 2), "bands": bands.with_state("normalised")})
+
+
+def published(x: Any, mean: Any, std: Any) -> Any:
+    """Mean and two deviations as the authors of SeCo and SatMAE calculate them, then over 255 as ToTensor does."""
+    low, high = mean - 2 * std, mean + 2 * std
+    img = np.clip((x - low) / (high - low) * 255.0, 0, 255).astype(np.uint8)
+    return img.astype(np.float32) / np.float32(255)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_mean_std_range_rounds_as_published(dtype: torch.dtype) -> None:
+    numbers = torch.arange(0, 9000, dtype=dtype).reshape(1, 90, 100).repeat(2, 1, 1)
+    mean, std = {"a": 1370.19151926, "b": 2000.0}, {"a": 633.15169573, "b": 510.0}
+    b = {"image": numbers, "bands": Bands(["a", "b"])}
+    out = T.MeanStdRange(mean=mean, std=std, uint8=True)(b)["image"]
+    for i, name in enumerate("ab"):
+        expected = published(numbers[i].double().numpy(), np.float64(mean[name]), np.float64(std[name]))
+        assert out.dtype == dtype and np.array_equal(out[i].float().numpy(), expected)
+    assert len(torch.unique(out[0])) == 256
+    smooth = T.MeanStdRange(mean=mean, std=std)(b)["image"]
+    assert smooth.min() == 0 and smooth.max() == 1 and ((smooth - out) < 1 / 255 + 1e-6).all() and (smooth >= out).all()
+
+
+def test_mean_std_range_of_another_spread() -> None:
+    x = torch.tensor([[[-1.0, 1.0, 4.0, 7.0, 9.0, torch.nan]]])
+    b = {"image": x, "bands": Bands(["a"]), "valid": torch.tensor([[True, True, False, True, True, True]])}
+    out = T.MeanStdRange(mean={"a": 4.0}, std={"a": 2.0}, spread=1.5)(b)["image"].flatten()
+    assert out[:5].tolist() == [0.0, 0.0, 0.0, 1.0, 1.0] and torch.isnan(out[5])
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32), st.sampled_from(["image", "band"]), st.booleans())
+def test_ranges_of_images_are_those_of_numpy(seed: int, per: str, clip: bool) -> None:
+    rng = np.random.default_rng(seed)
+    x, valid = rng.normal(100, 30, (3, 2, 4, 5)), rng.random((3, 4, 5)) > 0.4
+    x[~np.broadcast_to(valid[:, None], x.shape)] = rng.choice([np.nan, 1e9, -1e9])
+    b = {"image": torch.from_numpy(x), "valid": torch.from_numpy(valid), "bands": Bands(["a", "b"])}
+    out = T.MinMax(per=per, clip=clip)(b)["image"].numpy()
+    for i in range(3):
+        rows = [x[i]] if per == "image" else list(x[i][:, None])
+        done = [out[i]] if per == "image" else list(out[i][:, None])
+        for row, made in zip(rows, done, strict=True):
+            seen = row[:, valid[i]]
+            if seen.size > 1:
+                np.testing.assert_allclose(
+                    made[:, valid[i]], (seen - seen.min()) / (seen.max() - seen.min()), atol=1e-12
+                )
+            assert (made[:, ~valid[i]] == 0).all()
+
+
+@pytest.mark.parametrize("per", ["image", "band"])
+def test_an_image_without_a_range_becomes_zero(per: str) -> None:
+    x = torch.stack([torch.full((2, 3, 3), 7.0), torch.rand(2, 3, 3), torch.rand(2, 3, 3)])
+    x[1, 0, 0, 0], x[1, 1, 0, 0] = torch.nan, torch.inf
+    valid = torch.ones(3, 3, 3, dtype=torch.bool)
+    valid[2] = False
+    out = T.MinMax(per=per)({"image": x, "valid": valid, "bands": Bands(["a", "b"])})["image"]
+    assert (out[0] == 0).all() and (out[2] == 0).all()
+    assert torch.isnan(out[1, 0, 0, 0]), "an error stays to be seen"
+    rest = out[1].flatten(1)[:, 1:]
+    assert torch.isfinite(rest).all() and rest.max() == 1, "and does not spread"
+    assert T.MinMax(per=per)({"image": torch.rand(2, 0, 3), "bands": Bands(["a", "b"])})["image"].shape == (2, 0, 3)
+    assert T.MinMax(per=per)({"image": torch.rand(0, 2, 3, 3), "bands": Bands(["a", "b"])})["image"].shape[0] == 0
+
+
+def test_ranges_by_band_and_percentile() -> None:
+    x = torch.rand(3, 4, 4) * 2
+    b = {"image": x, "bands": Bands(NAMES)}
+    stats = {
+        "min": dict.fromkeys(NAMES, 0.0),
+        "max": {"red": 2.0, "nir": 4.0, "blue": 1.0},
+        "percentiles": {
+            "2": dict.fromkeys(NAMES, 0.5),
+            "98": dict.fromkeys(NAMES, 1.5),
+            "99.9": dict.fromkeys(NAMES, 2.0),
+        },
+    }
+    torch.testing.assert_close(T.MinMax(stats)(b)["image"], x / torch.tensor([1.0, 2.0, 4.0])[:, None, None])
+    inner = T.MinMax(stats, percentiles=(2, 98), clip=True)
+    torch.testing.assert_close(inner(b)["image"], (x - 0.5).clamp(0, 1))
+    torch.testing.assert_close(T.MinMax({"image": stats}, percentiles=(2, 99.9))(b)["image"], (x - 0.5) / 1.5)
+    torch.testing.assert_close(T.MinMax(low=-1, high=3)(b)["image"], (x + 1) / 4)
+    assert "percentiles" not in inner.config()["stats"] and inner.config()["stats"]["min"]["red"] == 0.5
+
+
+def test_clip() -> None:
+    x = torch.tensor([[[-1.0, 0.5, 2.0, torch.nan]]])
+    b = {"image": x, "bands": Bands(["a"], "reflectance")}
+    out = T.Clip(0, 1)(b)
+    assert out["image"].flatten()[:3].tolist() == [0.0, 0.5, 1.0] and torch.isnan(out["image"][0, 0, 3])
+    assert out["bands"] == b["bands"] and T.Clip(None, 1)(b)["image"][0, 0, 0] == -1
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: T.Clip(), "low None and high None must be finite numbers"),
+        (lambda: T.Clip(2, 1), "low first"),
+        (lambda: ANY.Clip("0"), "low '0' and high None must be finite"),
+        (lambda: T.MinMax(), "give MinMax one of: stats, low= and high=, per="),
+        (lambda: T.MinMax(per="image", low=0, high=1), "give MinMax one of"),
+        (lambda: T.MinMax(low=0), "low 0 and high None must be finite numbers, low below high"),
+        (lambda: T.MinMax(low=1, high=1), "low below high"),
+        (lambda: T.MinMax(per="sample"), "per 'sample' must be 'image' or 'band'"),
+        (lambda: T.MinMax(low=0, high=1, percentiles=(2, 98)), "are those of stats; give both"),
+        (lambda: T.MinMax(BY_KEY, percentiles=(2, 98)), "stats must be {'percentiles'"),
+        (
+            lambda: T.MinMax({"percentiles": {"1": {"a": 0}}}, percentiles=(1, 99)),
+            "no percentile 99 in stats; there are 1",
+        ),
+        (lambda: ANY.MinMax({"percentiles": {}}, percentiles=3), "percentiles 3 must be two numbers"),
+        (lambda: T.MinMax({"min": {"a": 1}, "max": {"a": 1}}), "band 'a' runs from 1.0 to 1.0; a range needs"),
+        (lambda: T.MinMax({"min": {"a": 1}, "max": {"a": 2, "b": 3}}), "min and max must be of the same bands; .* b$"),
+        (lambda: T.MinMax({"min": {"a": 1}, "max": {"a": float("nan")}}), "band 'a' runs from 1.0 to nan"),
+        (lambda: T.MeanStdRange(STATS, spread=0), "spread 0 must be a number of standard deviations, 0.000001 or more"),
+        (lambda: T.MeanStdRange(), "mean must say which value is of which band"),
+        (lambda: T.MeanStdRange(mean={"a": 1}, std={"a": 0}), "std of band 'a' is 0.0"),
+        (lambda: T.Normalize({**STATS, "state": "percent"}), "state 'percent' of the statistics must be one of raw"),
+    ],
+)
+def test_ranges_bad_arguments(call: Callable[[], Any], message: str) -> None:
+    with pytest.raises(TransformError, match=message):
+        call()

@@ -9,8 +9,9 @@ import numpy as np
 
 from geodata.errors import TransformError
 from geodata.transforms.base import Transform, check_probability, check_seed
-from geodata.transforms.dihedral import COLUMNS, ROWS, TURNS, Dihedral
 from geodata.transforms.draws import Draws
+from geodata.transforms.geometry.dihedral import COLUMNS, ROWS, TURNS, Turn
+from geodata.transforms.geometry.move import Move
 from geodata.transforms.layout import GEOMETRIC
 
 __all__ = ["RandomFlip", "RandomRotate90"]
@@ -54,12 +55,12 @@ class RandomFlip(Transform):
         self.axes: tuple[str, ...] = _some_of("axes", axes, tuple(_AXES))
         self.seed = check_seed(seed)
 
-    def plan(self, batch: Mapping[str, Any], draws: Draws) -> Dihedral:
+    def plan(self, batch: Mapping[str, Any], draws: Draws) -> Move:
         """Decide for each sample which axes are reversed."""
         hit = self.uniform(batch, draws, len(_AXES)) < self.p
         # A column per axis of the table, so that leaving one axis out does not change the other.
         bits = np.array([bit if axis in self.axes else 0 for axis, bit in _AXES.items()], dtype=np.int64)
-        return Dihedral((hit * bits).sum(axis=1), type(self).__name__, turns=False)
+        return Move((Turn(who=type(self).__name__, drawn=(hit * bits).sum(axis=1)),))
 
     def config(self) -> dict[str, Any]:
         """Return p, axes and seed."""
@@ -111,13 +112,13 @@ class RandomRotate90(Transform):
         self.turns: tuple[int, ...] = _some_of("turns", turns, (1, 2, 3))
         self.seed = check_seed(seed)
 
-    def plan(self, batch: Mapping[str, Any], draws: Draws) -> Dihedral:
+    def plan(self, batch: Mapping[str, Any], draws: Draws) -> Move:
         """Decide for each sample how far it turns."""
         u = self.uniform(batch, draws, 2)
         codes = np.array([TURNS[k] for k in self.turns], dtype=np.int64)
         chosen = codes[(u[:, 1] * len(codes)).astype(np.int64)]
         quarter = self.p > 0 and self.turns != (2,)
-        return Dihedral(np.where(u[:, 0] < self.p, chosen, 0), type(self).__name__, turns=quarter)
+        return Move((Turn(who=type(self).__name__, drawn=np.where(u[:, 0] < self.p, chosen, 0), quarter=quarter),))
 
     def config(self) -> dict[str, Any]:
         """Return p, turns and seed."""

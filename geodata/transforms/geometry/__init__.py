@@ -1,0 +1,1 @@
+"""Moves of pixels, boxes and grids together."""

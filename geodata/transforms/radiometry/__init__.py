@@ -1,0 +1,1 @@
+"""Numbers: dtype, units, statistics, quality."""

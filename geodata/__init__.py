@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from geodata.mixture import Mixture
     from geodata.prediction import predict
     from geodata.splits import Split
+    from geodata.statistics import Statistics
     from geodata.stitch import Stitcher
     from geodata.store import open_store
     from geodata.view.dataarray import to_xarray
@@ -41,6 +42,7 @@ __all__ = [
     "PixelCounts",
     "Query",
     "Split",
+    "Statistics",
     "Stitcher",
     "collate",
     "count_pixels",
@@ -54,6 +56,7 @@ _LATER = {
     "Mixture": "mixture",
     "PixelCounts": "counts",
     "Split": "splits",
+    "Statistics": "statistics",
     "Stitcher": "stitch",
     "count_pixels": "counts",
     "open_store": "store",

@@ -12,7 +12,7 @@ from rich.markup import escape
 from typer.main import get_command
 
 # Importing them is what puts their commands on the app.
-from geodata.cli import archives, exports, files, splits, stores  # noqa: F401
+from geodata.cli import archives, exports, files, splits, stats, stores  # noqa: F401
 from geodata.cli.app import app
 from geodata.errors import GeodataError
 

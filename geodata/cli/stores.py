@@ -15,8 +15,9 @@ from geodata.extract import show_bytes
 
 if TYPE_CHECKING:
     from geodata.dataset import Dataset
+    from geodata.splits import Split
 
-__all__ = ["Bands", "Keys", "Root", "Tile", "convert", "dataset_of", "is_store", "show_store", "verify"]
+__all__ = ["Bands", "Data", "Keys", "Root", "Tile", "convert", "dataset_of", "is_store", "show_store", "verify"]
 
 SHOWN = 20
 """Problems that are listed at most."""
@@ -56,7 +57,10 @@ def convert(
     chunk_bands: Annotated[int | None, typer.Option("--chunk-bands", help="Bands that are packed together.")] = None,
     shard: Annotated[int | None, typer.Option(help="Samples of one file.")] = None,
     pad: Annotated[bool, typer.Option("--pad", help="Allow items of unequal size; each keeps its own.")] = False,
-    stats: Annotated[Path | None, typer.Option(help="JSON with mean and std by band, kept in the store.")] = None,
+    stats: Annotated[
+        Path | None,
+        typer.Option(help="What `geodata stats` wrote, or JSON with mean and std by band; kept in the store."),
+    ] = None,
     tile: Tile = None,
     bands: Bands = None,
     keys: Keys = None,
@@ -73,7 +77,7 @@ def convert(
     made = None if split is None else split_of(dataset.catalog, split)
     digest = converted(
         dataset, out, split=made, order=order, layout=layout, codec=codec, dtype=dtype, chunk_bands=chunk_bands,
-        shard=shard, pad=pad, stats=None if stats is None else _json(stats), workers=workers, scheduler=scheduler, progress=not as_json,
+        shard=shard, pad=pad, stats=None if stats is None else _stats(stats, made), workers=workers, scheduler=scheduler, progress=not as_json,
     )  # fmt: skip
     if as_json:
         typer.echo(json.dumps({"out": out, "samples": len(dataset), "digest": digest}))
@@ -126,34 +130,41 @@ def verify(
 
 
 def dataset_of(
-    data: str, root: Path | None, pattern: str | None, tile: int | None, bands: str | None, keys: str | None
+    data: str,
+    root: Path | None,
+    pattern: str | None,
+    tile: int | None,
+    bands: str | None,
+    keys: str | None,
+    *,
+    dtype: str | None = "float64",
 ) -> Dataset:
-    """Return what is named on the command line as a dataset."""
-    found = _whole(data, root, pattern, _names(bands), _names(keys))
+    """Return what is named on the command line as a dataset; float64 holds whatever is stored, None is as stored."""
+    found = _whole(data, root, pattern, _names(bands), _names(keys), dtype)
     return found if tile is None else found.tile(tile)
 
 
-def _whole(data: str, root: Path | None, pattern: str | None, bands: Any, keys: Any) -> Dataset:
+def _whole(data: str, root: Path | None, pattern: str | None, bands: Any, keys: Any, name: str | None) -> Dataset:
     import torch
 
     from geodata.datasets import RasterDataset, XarrayDataset, registry
 
-    # What is stored are the files' own numbers; this one holds any of them, so that no dtype is refused.
+    dtype = None if name is None else getattr(torch, name)
     if root is not None or (data in registry.list() and not Path(data).exists()):
         if root is None:
             raise typer.BadParameter(f"{data} is a published dataset: say where your copy is, with --root")
         cls: Any = registry.get(data)
-        published: Dataset = cls(root, split=None, bands=bands, keys=keys, dtype=torch.float64)
+        published: Dataset = cls(root, split=None, bands=bands, keys=keys, dtype=dtype)
         return published
     if keys is not None and not is_store(data):
         raise typer.BadParameter("--keys chooses parts of the samples of a published dataset or a store")
     if is_store(data):
         from geodata.store import open_store
 
-        return open_store(data, bands=bands, keys=keys, dtype=torch.float64)
+        return open_store(data, bands=bands, keys=keys, dtype=dtype)
     if data.rstrip("/").endswith((".zarr", ".nc", ".nc4")):
-        return XarrayDataset(data, bands=bands, dtype=torch.float64)
-    return RasterDataset(data, bands=bands, pattern=pattern, dtype=torch.float64)
+        return XarrayDataset(data, bands=bands, dtype=dtype)
+    return RasterDataset(data, bands=bands, pattern=pattern, dtype=dtype)
 
 
 def show_store(path: str, *, as_json: bool) -> None:
@@ -215,11 +226,16 @@ def is_store(data: str) -> bool:
         return False
 
 
-def _json(path: Path) -> Any:
+def _stats(path: Path, split: Split | None) -> Any:
+    """Return mean and std by band, of a file that `geodata stats` wrote for this split or of plain JSON."""
+    from geodata.statistics import Statistics
+
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise typer.BadParameter(f"--stats {path} cannot be read: {error}") from None
+    plain = not isinstance(found, dict) or "format" not in found
+    return found if plain else Statistics.load(path, split=split).by_band()
 
 
 def _names(text: str | None) -> list[str] | None:

@@ -28,7 +28,7 @@ PYTEST = $(IN_TESTS) -m pytest
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all lint format types imports docs check bench bench-archives bench-peer bench-splits bench-stores dataset-pages gallery public-api constraints
+.PHONY: help demo test test-all lint format types imports docs check bench bench-archives bench-peer bench-splits bench-stores bench-transforms dataset-pages gallery model-page public-api constraints
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -78,8 +78,12 @@ bench-stores: $(VENV)/.extra-test $(VENV)/.package ## Compare stores with LMDB a
 	@test -x $(PEER)/bin/python || { echo "the peer's environment is missing: make bench-peer (gigabytes)"; exit 1; }
 	$(BIN)/python benchmarks/stores.py --peer $(PEER)/bin/python --write $(ARGS)
 
+bench-transforms: $(VENV)/.extra-test $(VENV)/.package ## Compare transforms with kornia and bare tensors; writes docs/benchmarks-transforms.md
+	$(BIN)/python benchmarks/transforms.py --write $(ARGS)
+
 gallery: $(VENV)/.extra-test $(VENV)/.package ## Run the examples of docs/gallery/ and write their figures anew
 	$(BIN)/python docs/gallery/geographic_splits.py
+	$(BIN)/python docs/gallery/model_inputs.py
 
 # Downloads gigabytes: its torch is built for GPUs, and brings their libraries.
 bench-peer: $(PEER)/.made ## Make the environment of the library that `make bench` compares with
@@ -94,6 +98,9 @@ public-api: $(VENV)/.extra-test $(VENV)/.package ## Write tests/public_api.txt a
 
 dataset-pages: $(VENV)/.extra-test $(VENV)/.package ## Write docs/datasets/ anew
 	$(IN_TESTS) test_dataset_pages.py --write
+
+model-page: $(VENV)/.extra-test $(VENV)/.package ## Write docs/models.md anew
+	$(IN_TESTS) test_model_page.py --write
 
 constraints: $(VENV)/.extra-test $(VENV)/.extra-dev ## Write constraints.txt anew from what is installed
 	$(BIN)/python -m pip freeze --all --exclude pip --exclude geodata | sed 's/+[a-z0-9]*$$//' > constraints.new

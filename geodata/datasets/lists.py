@@ -16,7 +16,8 @@ from geodata.spec import DatasetSpec
 
 __all__ = ["RGB", "parts_of", "pictures", "with_size", "with_split"]
 
-RGB = Bands([Band("R", "red"), Band("G", "green"), Band("B", "blue")])
+RGB = Bands(Band(name[0].upper(), name, unit="display", scale=1 / 255) for name in ("red", "green", "blue"))
+"""Of 8-bit pictures: stored numbers times the scale are brightness from 0 to 1, whatever dtype they are read as."""
 
 
 def pictures(root: Path, pattern: str, *, on_error: str, progress: bool) -> Catalog:

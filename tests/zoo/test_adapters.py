@@ -495,3 +495,17 @@ def test_things_without_fields_are_refused():
     for thing in (3, "resnet50", PretrainedCfg):
         with pytest.raises(TransformError, match="mapping or an object"):
             InputSpec.from_timm(thing)
+
+
+def test_pictures_of_published_datasets_fit_as_they_are_read(tmp_path):
+    from geodata.datasets import DIOR
+
+    DIOR.fake(tmp_path)
+    spec = InputSpec.from_timm(
+        {"input_size": (3, 224, 224), "mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+    )
+    given = []
+    for dtype in (torch.float32, None):
+        sample = DIOR(tmp_path, split=None, dtype=dtype)[0]
+        given.append(spec.bind(sample)(sample).args[0])
+    assert torch.equal(*given) and given[0].shape == (1, 3, 224, 224) and given[0].abs().max() < 3

@@ -425,3 +425,9 @@ def test_real_files() -> None:
     np.testing.assert_allclose(list(entry["std"].values()), x.std(axis=1), rtol=1e-13)
     for p in (2, 98):
         np.testing.assert_allclose(list(entry["percentiles"][f"{p}"].values()), np.percentile(x, p, axis=1), rtol=1e-13)
+
+
+def test_an_image_of_other_channels_than_its_bands() -> None:
+    batch = {"key": ["a"], "image": torch.arange(16.0).reshape(1, 4, 2, 2), "bands": Bands(["x", "y"])}
+    with pytest.raises(BandsError, match=r"'image' of 'a' has shape \(1, 4, 2, 2\) and 2 bands"):
+        fitting._take_in({}, "image", batch)

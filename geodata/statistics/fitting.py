@@ -80,6 +80,10 @@ def _take_in(tallies: dict[str, Tally], key: str, batch: dict[str, Any]) -> None
     image, bands = batch[key], batch.get("bands" + key.removeprefix("image"))
     if not isinstance(image, torch.Tensor) or not isinstance(bands, Bands):
         raise TransformError(f"statistics need a tensor under {key!r} and one Bands that names its bands")
+    if image.ndim < 4 or image.shape[-3] != len(bands):
+        raise BandsError(
+            f"{key!r} of {batch['key'][0]!r} has shape {tuple(image.shape)} and {len(bands)} bands: {bands!r}"
+        )
     if bands.state == "normalised":
         raise TransformError(f"{key!r} is normalised already; take statistics before: ds.transformed(None)")
     if image.dtype == torch.bfloat16:

@@ -69,7 +69,7 @@ class Statistics(Mapping[str, Mapping[str, Any]]):
 
         All pixels of a row count alike; where tiles or scenes overlap, a place counts as often as it is there. If the dataset
         has transforms, they are run first. 8 and 16-bit integers, as ``dtype=None`` reads them, give exact percentiles; of
-        floats these have a relative error of at most 2**-10 (0.1 %), or an absolute one of 2**-30 near 0.
+        floats the values beside them have a relative error of at most 2**-10 (0.1 %), or an absolute one of 2**-30 near 0.
 
         Parameters
         ----------

@@ -46,7 +46,8 @@ class BoundInput(nn.Module):
     Bands are found by name, common name or wavelength, in whatever order the batch has them, and only the steps that
     are missing are done: stored numbers get scale and offset, reflectance is taken as it is, numbers that are normalised
     already are refused. Integers are cast to float32; the batch is not changed. Scaling and normalisation are one
-    multiply-add for each band where the steps allow it.
+    multiply-add for each band where the steps allow it; where nothing is to be done, the pixels are those of the batch,
+    not a copy.
 
     Pixels that are not ``valid`` have no influence on others when the image is resized, and become the mean of the
     band's z-score, which is 0 after it; without a z-score they become 0. So does a sample of which nothing is observed.
@@ -123,7 +124,10 @@ class BoundInput(nn.Module):
             named[name] = extra_input(extra, batch, key, ready[key])
         args = tuple(_filled(part, named) for part in self.spec.args)
         kwargs = {name: _filled(part, named) for name, part in self.spec.kwargs.items()}
-        return ModelInput(args, kwargs, target_of(self.spec.target, batch, ready[first]))
+        target, suffix = self.spec.target, first.removeprefix("image")
+        if suffix and f"{target.key}{suffix}" in batch:  # the image's own, before one that several images share
+            target = replace(target, key=f"{target.key}{suffix}")
+        return ModelInput(args, kwargs, target_of(target, batch, ready[first]))
 
     def check(self, batch: Mapping[str, Any]) -> list[str]:
         """Return in words what looks wrong with a batch; see `InputSpec.check`."""

@@ -81,7 +81,9 @@ def _gsd(ask: _Ask) -> Tensor:
             if (size := _metres(grid, ready)) is not None
         }
     else:
-        sizes = {row.found.gsd for row in ready.route.rows if row.found is not None and row.found.gsd}
+        per = math.sqrt(math.prod(ready.frame.scale))
+        known = [row.found.gsd for row in ready.route.rows if row.found is not None and row.found.gsd]
+        sizes = {round(size / per, 6) for size in known}
     if len(sizes) != 1:
         raise TransformError(
             f"the model takes one pixel size in metres and {key!r} has {sorted(sizes) or 'none that is known'}; read on a "
@@ -163,8 +165,14 @@ def _time(ask: _Ask) -> Tensor:
         )
     flat = spans.reshape(-1, 2).tolist()
     encode = _TIMES[extra.option("form")]
-    rows = [encode(_moment(start, end, name)) for start, end in flat]
     width = len(encode(_EPOCH))
+    # Dates that only fill up a series have no time; they become 0, as `T.TimeOfYear` has it.
+    mask = batch.get(f"mask_time{key.removeprefix('image')}")
+    there = mask.reshape(-1).tolist() if isinstance(mask, Tensor) and mask.numel() == len(flat) else [True] * len(flat)
+    rows = [
+        encode(_moment(start, end, name)) if known else [0.0] * width
+        for (start, end), known in zip(flat, there, strict=True)
+    ]
     out = _tensor(np.array(rows, dtype=np.float64).reshape(*spans.shape[:-1], width), ready)
     if "t" in ready.route.image.layout.split() and out.ndim == 2:
         out = out.unsqueeze(1)

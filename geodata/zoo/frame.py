@@ -9,12 +9,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from geodata.errors import TransformError
+from geodata.transforms.geometry.interpolation import LEAST
 from geodata.zoo.fields import ImageInput
 
 __all__ = ["Frame"]
-
-_SEEN = 0.5
-"""Part of a new pixel's weight that has to be observed for it to count as observed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +85,8 @@ class Frame:
             else:
                 weight = self._interpolated(valid.unsqueeze(-3).to(x.dtype))
                 x = self._interpolated(torch.where(valid.unsqueeze(-3), x, 0.0))
-                valid = (weight > _SEEN).squeeze(-3)
-                x = torch.where(weight > _SEEN, x / weight.clamp_min(_SEEN), 0.0)
+                valid = (weight >= LEAST).squeeze(-3)
+                x = torch.where(weight >= LEAST, x / weight.clamp_min(LEAST), 0.0)
         return self._cut(x), None if valid is None else self._cut(valid)
 
     def nearest(self, mask: Tensor) -> Tensor:

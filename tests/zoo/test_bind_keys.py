@@ -67,3 +67,59 @@ def test_a_model_of_one_image_takes_the_image_of_the_key():
 def test_check_takes_what_is_no_batch():
     assert InputSpec.preset("croma").check(None) == ["a model input is made of a sample or batch dict, got NoneType"]
     assert "complex" in InputSpec.preset("croma-sar").check({"image": torch.ones(2, 9, 9) * 1j, "bands": S1})[0]
+
+
+def spec(**more):
+    image = {"key": "image", "bands": ["VV"], "unit": "dB"}
+    return InputSpec.from_dict({"images": [{**image, **more.pop("image", {})}], **more})
+
+
+def test_the_target_is_that_of_the_image_it_is_bound_to():
+    bands = Bands(["VV"], "dB")
+    masks = [torch.zeros(1, 4, 4, dtype=torch.int64), torch.ones(1, 4, 4, dtype=torch.int64)]
+    batch = {"image_s1": torch.zeros(1, 1, 4, 4), "bands_s1": bands, "mask": masks[0]}
+    bound = spec(target="mask").bind({"image_s1": bands})
+    assert torch.equal(bound(batch).target, masks[0]), "one for several images"
+    assert torch.equal(bound(batch | {"mask_s1": masks[1]}).target, masks[1]), "its own"
+
+
+def test_a_pixel_size_follows_the_resize_without_a_grid_too():
+    bands = Bands([gd.Band("VV", gsd=10.0)], "dB")
+    wants = spec(
+        image={"size": 32, "resize": "bilinear"},
+        extras={"gsd": {"is": "gsd"}},
+        call={"args": ["image"], "kwargs": {"gsd": "gsd"}},
+    )
+    given = wants.bind(bands)({"image": torch.zeros(1, 1, 16, 16), "bands": bands})
+    assert float(given.kwargs["gsd"]) == 5.0
+
+
+def test_dates_that_fill_up_a_series_have_no_time():
+    bands = Bands(["VV"], "dB")
+    wants = spec(
+        image={"layout": "b t c h w"},
+        extras={"time": {"is": "time", "form": "year-doy"}},
+        call={"args": ["image"], "kwargs": {"time": "time"}},
+    )
+    day = 86_400.0
+    batch = {
+        "image": torch.zeros(1, 2, 1, 4, 4),
+        "bands": bands,
+        "key": ["a"],
+        "time": torch.tensor([[[0.0, day], [-torch.inf, torch.inf]]], dtype=torch.float64),
+    }
+    bound = wants.bind(bands)
+    assert bound(batch | {"mask_time": torch.tensor([[True, False]])}).kwargs["time"].tolist() == [[[1970, 1], [0, 0]]]
+    with pytest.raises(TransformError, match="is not known"):
+        bound(batch)
+
+
+def test_half_of_the_weight_is_enough_as_for_a_resize():
+    bands = Bands(["VV"], "dB")
+    batch = {
+        "image": torch.tensor([[[[4.0, 99.0, 2.0, 2.0]]]]),
+        "valid": torch.tensor([[[True, False, True, True]]]),
+        "bands": bands,
+    }
+    bound = spec(image={"size": [1, 2], "resize": "area"}).bind(bands)
+    assert bound(batch).args[0].flatten().tolist() == [4.0, 2.0]

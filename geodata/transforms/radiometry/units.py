@@ -43,7 +43,7 @@ class ToReflectance(ImageTransform):
         One of "enmap-l2a", "hls", "landsat-c2-l2", "sentinel-2-harmonised", "sentinel-2-l1c", "sentinel-2-l2a".
     baseline : text or None, of Sentinel-2
         Processing baseline of all images, such as "05.09" or "N0509": from 04.00 on, 1000 is subtracted first. None reads
-        ``batch["baseline"]``: one text for a sample, a list of them for a batch, which may differ. It is in the name of
+        ``batch["baseline"]``: one text for all, or a list with one for each sample, which may differ. It is in the name of
         the product, not in its date: scenes of before 2022 were processed again.
     key : "image" or "image_<name>"
 
@@ -174,7 +174,7 @@ class ToDecibel(ImageTransform):
     """Turn linear backscatter into decibels, 10 log10(x).
 
     Stored numbers are first brought to their unit by each band's own ``scale`` and ``offset``. Numbers below the floor,
-    zeros and negatives among them, become that of the floor: -100 dB by default. Pixels that are not ``valid`` become 0;
+    zeros and negatives among them, become that of the floor: -100 dB by default, of amplitudes -200. Pixels that are not ``valid`` become 0;
     a NaN in a valid pixel stays. The bands come out in state "dB".
 
     Parameters

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -51,11 +50,12 @@ class _Open:
             os.close(number)
 
 
-_opened: OrderedDict[tuple[object, str], _Open] = OrderedDict()
+_opened: dict[tuple[object, str], _Open] = {}
 """Files that are open in this process, by who opened them and their names, the one opened first goes first.
 
 There is no lock that a fork could leave shut: every step on it is one of those that a thread does at once. Two threads
-that open one file at the same time open it twice, and one of the two is closed when it was read.
+that open one file at the same time open it twice, and one of the two is closed when it was read. It is no OrderedDict: in
+that, a file closing where an entry is replaced lets another thread in between, and an entry that nobody can take out stays.
 """
 
 
@@ -170,8 +170,8 @@ class LocalFiles:
     def _keep(self, name: str) -> _Open:
         file = _opened[self._mine, name] = _open(self.path(name))
         while len(_opened) > MOST:
-            with suppress(KeyError):  # another thread was faster
-                _opened.popitem(last=False)
+            with suppress(StopIteration, RuntimeError):  # another thread was faster
+                _opened.pop(next(iter(_opened)), None)
         return file
 
     def _forget(self, name: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import warnings
 import weakref
-from collections import OrderedDict
 from contextlib import suppress
 from typing import Any
 
@@ -23,7 +22,7 @@ __all__ = ["ArrayMeta", "ForeignArray", "ShardedArray", "UnknownCodecError", "op
 _MOST = 1024
 """Arrays that a process remembers."""
 
-_known: OrderedDict[tuple[Any, ...], ShardedArray | ForeignArray] = OrderedDict()
+_known: dict[tuple[Any, ...], ShardedArray | ForeignArray] = {}
 _places: weakref.WeakValueDictionary[tuple[int, str, int], Files] = weakref.WeakValueDictionary()
 
 
@@ -47,8 +46,8 @@ def open_array(href: str, *, missing: str = "error") -> ShardedArray | ForeignAr
         found = _open(href, missing)
         _known[key] = found
         while len(_known) > _MOST:
-            with suppress(KeyError):  # another thread was faster
-                _known.popitem(last=False)
+            with suppress(StopIteration, RuntimeError):  # another thread was faster
+                _known.pop(next(iter(_known)), None)
     return found
 
 

@@ -31,7 +31,7 @@ def copy(fake, tmp_path):
 def real(realdata, tmp_path_factory):
     """The real patch in the published tree."""
     root = tmp_path_factory.mktemp("real")
-    (patch,) = (p for p in (realdata / "hyspecnet11k").iterdir() if p.is_dir())
+    (patch,) = (realdata / "hyspecnet11k").glob("ENMAP*")
     tile = patch.name.rsplit("-Y", 1)[0]
     (root / "patches" / tile).mkdir(parents=True)
     os.symlink(patch, root / "patches" / tile / patch.name)

@@ -39,5 +39,11 @@ def test_the_page_is_what_the_presets_say() -> None:
     assert PAGE.read_text(encoding="utf-8") == page(), "run `make model-page`"
 
 
+def test_pages_that_count_the_presets_count_right() -> None:
+    project = PAGE.parents[1]
+    assert f"{len(presets())} published models" in (project / "README.md").read_text(encoding="utf-8")
+    assert f"{len(presets())} presets" in (project / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
 if __name__ == "__main__" and "--write" in sys.argv:
     PAGE.write_text(page(), encoding="utf-8")

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,7 +23,6 @@ from geodata.statistics import Statistics, fitting
 from geodata.statistics.tally import Tally
 from geodata.store import convert, open_store
 
-REAL = Path(__file__).parents[2] / "shared" / "realdata"
 PERCENTILES = (0, 1, 2, 25, 50, 75, 98, 99.9, 100)
 NAMES = ("red", "nir", "swir")
 
@@ -412,12 +412,9 @@ def test_a_store_gives_the_same_and_keeps_them(tmp_path: Path, fitted: Any) -> N
     assert same.split == stats.split
 
 
-def test_real_files() -> None:
+def test_real_files(realdata: Path) -> None:
     """A patch of EuroSAT, against rasterio and numpy."""
-    rasterio = pytest.importorskip("rasterio")
-    path = REAL / "eurosat" / "EuroSAT_MS" / "AnnualCrop" / "AnnualCrop_1.tif"
-    if not path.is_file():
-        pytest.skip("the patch of EuroSAT is not there")
+    path = realdata / "eurosat" / "EuroSAT_MS" / "AnnualCrop" / "AnnualCrop_1.tif"
     with rasterio.open(path) as file:
         x = file.read().reshape(13, -1).astype(float)
     entry = Statistics.fit(RasterDataset(str(path), dtype=None), percentiles=[2, 98])["image"]

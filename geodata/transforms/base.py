@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from geodata.bands import STATES, Bands
 from geodata.errors import BandsError, TransformError
 from geodata.transforms.draws import Draws
-from geodata.transforms.layout import family
+from geodata.transforms.layout import dtype_name, family
 
-__all__ = ["Move", "Needs", "Transform", "check_image", "check_probability", "check_seed"]
+__all__ = ["Move", "Needs", "Transform", "check_image", "check_probability", "check_seed", "check_share"]
 
 T = TypeVar("T", bound="Transform")
 
@@ -226,7 +226,9 @@ def check_image(batch: Mapping[str, Any], key: str, needs: Needs, *, who: str) -
         images = [k for k in batch if (family(k) or ("",))[0] == "image"]
         raise TransformError(f"{who} needs a tensor under {key!r}; images here: {', '.join(images) or 'none'}")
     if needs.floating and not image.is_floating_point():
-        raise TransformError(f"{who} cannot calculate with {_dtype(image)} numbers of {key!r}; call T.ToFloat() first")
+        raise TransformError(
+            f"{who} cannot calculate with {dtype_name(image.dtype)} numbers of {key!r}; call T.ToFloat() first"
+        )
     name = "bands" + key.removeprefix("image")
     bands = batch.get(name)
     if not isinstance(bands, Bands):
@@ -248,10 +250,15 @@ def check_image(batch: Mapping[str, Any], key: str, needs: Needs, *, who: str) -
 
 def check_probability(p: Any) -> float:
     """Return p as a float in [0, 1], or raise TransformError."""
-    value = float(p) if isinstance(p, Real) else -1.0
-    if not 0.0 <= value <= 1.0:
-        raise TransformError(f"p {p!r} must be a probability, 0 to 1")
-    return value
+    return check_share("p", p, kind="probability")
+
+
+def check_share(what: str, value: Any, *, kind: str = "share") -> float:
+    """Return a number in [0, 1] as a float, or raise TransformError that calls it by its argument."""
+    number = float(value) if isinstance(value, Real) else -1.0
+    if not 0.0 <= number <= 1.0:
+        raise TransformError(f"{what} {value!r} must be a {kind}, 0 to 1")
+    return number
 
 
 def check_seed(seed: Any) -> int:
@@ -263,7 +270,3 @@ def check_seed(seed: Any) -> int:
     if not 0 <= value < 2**63:
         raise TransformError(f"seed {seed!r} must be a whole number, 0 or more and below 2**63")
     return value
-
-
-def _dtype(tensor: Tensor) -> str:
-    return str(tensor.dtype).removeprefix("torch.")

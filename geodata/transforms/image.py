@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,9 +12,9 @@ from geodata.bands import Bands
 from geodata.errors import TransformError
 from geodata.transforms.base import Transform, check_image
 from geodata.transforms.draws import Draws
-from geodata.transforms.layout import all_true, family
+from geodata.transforms.layout import all_true, dtype_name, family
 
-__all__ = ["ImageTransform", "check_key", "valid_of"]
+__all__ = ["ImageTransform", "check_key", "flags_of", "valid_of"]
 
 
 class ImageTransform(Transform):
@@ -87,17 +87,24 @@ def valid_of(batch: Mapping[str, Any], key: str) -> Tensor | None:
     TransformError
         If ``valid`` is no bool tensor of that shape.
     """
-    name = "valid" + key.removeprefix("image")
-    valid = batch.get(name)
-    if valid is None:
-        return None
     image: Tensor = batch[key]
-    wanted = image.shape[:-3] + image.shape[-2:]
-    if not isinstance(valid, Tensor) or valid.dtype != torch.bool or valid.shape != wanted:
-        got = f"{_dtype(valid)} {tuple(valid.shape)}" if isinstance(valid, Tensor) else type(valid).__name__
-        raise TransformError(f"{name!r} is {got}; beside this {key!r} it must be bool {tuple(wanted)}")
-    return None if all_true(valid) else valid
+    valid = flags_of(batch, "valid", key, image.shape[:-3] + image.shape[-2:])
+    return None if valid is None or all_true(valid) else valid
 
 
-def _dtype(tensor: Tensor) -> str:
-    return str(tensor.dtype).removeprefix("torch.")
+def flags_of(batch: Mapping[str, Any], what: str, key: str, shape: Sequence[int]) -> Tensor | None:
+    """Return bool flags that stand beside an image, such as ``valid_s1`` beside ``image_s1``, or None if there are none.
+
+    Raises
+    ------
+    TransformError
+        If they are no bool tensor of that shape.
+    """
+    name = what + key.removeprefix("image")
+    flags = batch.get(name)
+    if flags is None:
+        return None
+    if not isinstance(flags, Tensor) or flags.dtype != torch.bool or flags.shape != tuple(shape):
+        got = f"{dtype_name(flags.dtype)} {tuple(flags.shape)}" if isinstance(flags, Tensor) else type(flags).__name__
+        raise TransformError(f"{name!r} is {got}; beside this {key!r} it must be bool {tuple(shape)}")
+    return flags

@@ -13,7 +13,7 @@ from geodata.errors import TransformError
 from geodata.grid import Grid
 from geodata.sample import NUMPY, tensor_over
 
-__all__ = ["GEOMETRIC", "Layout", "Size", "all_true", "empty", "family", "is_batch"]
+__all__ = ["GEOMETRIC", "Layout", "Size", "all_true", "dtype_name", "empty", "family", "is_batch"]
 
 Size = tuple[int, int]
 """height, width in pixels."""
@@ -70,6 +70,11 @@ def is_batch(batch: Mapping[str, Any]) -> bool:
             "a sample has text and (2,), a batch has a list of texts and (B, 2)"
         )
     return bool(by_draw if by_key is None else by_key)
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """Return the name of a dtype as messages and saved data have it: ``float32``."""
+    return str(dtype).removeprefix("torch.")
 
 
 def all_true(x: torch.Tensor) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
 import torch
 
 from geodata import transforms as T
@@ -112,13 +113,11 @@ def test_enmap_layers_are_found_by_name() -> None:
         step(flags)
 
 
-def test_enmap_layers_as_published() -> None:
+def test_enmap_layers_as_published(realdata: Path) -> None:
     """A patch of HySpecNet-11k, all water and nominal."""
-    rasterio = pytest.importorskip("rasterio")
-    root = Path(__file__).parents[3] / "shared" / "realdata" / "hyspecnet11k"
+    root = realdata / "hyspecnet11k"
     found = {p.stem.rpartition("QUALITY_")[2].lower(): p for p in root.glob("*/*QL_QUALITY_*.TIF")}
-    if not found:
-        pytest.skip("the patch of HySpecNet-11k is not there")
+    assert len(found) == 7
     stack = np.stack([rasterio.open(path).read(1) for path in found.values()])
     b = {"image": torch.ones(1, 128, 128), "image_quality": torch.from_numpy(stack), "bands_quality": Bands(found)}
     assert T.DecodeQuality("enmap-l2a", "image_quality")(b)["valid"].all()

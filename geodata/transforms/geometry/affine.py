@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from geodata.errors import TransformError
-from geodata.transforms.base import Transform, check_probability, check_seed
+from geodata.transforms.base import Transform, check_probability, check_seed, check_share
 from geodata.transforms.draws import Draws
-from geodata.transforms.geometry.cropping import check_fill, check_share
+from geodata.transforms.geometry.cropping import check_fill
 from geodata.transforms.geometry.maps import Map
 from geodata.transforms.geometry.motion import MOVED, Change, Frame, Sampling, Step
 from geodata.transforms.geometry.move import Move

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geodata.errors import TransformError
-from geodata.transforms.base import Transform, check_seed
+from geodata.transforms.base import Transform, check_seed, check_share
 from geodata.transforms.draws import Draws
 from geodata.transforms.geometry.maps import Map
 from geodata.transforms.geometry.motion import MOVED, Change, Frame, Step, check_multiple
@@ -25,7 +25,6 @@ __all__ = [
     "Pad",
     "RandomCrop",
     "check_fill",
-    "check_share",
     "check_size",
     "nothing_drawn",
     "shown_size",
@@ -262,14 +261,6 @@ def check_fill(fill: Any) -> float:
     if not isinstance(fill, Real) or not np.isfinite(float(fill)):
         raise TransformError(f"fill {fill!r} must be a finite number; 'valid' says which pixels it stands in")
     return float(fill)
-
-
-def check_share(what: str, value: Any) -> float:
-    """Return a number in [0, 1], or raise TransformError."""
-    number = float(value) if isinstance(value, Real) else -1.0
-    if not 0.0 <= number <= 1.0:
-        raise TransformError(f"{what} {value!r} must be a share, 0 to 1")
-    return number
 
 
 def shown_size(size: Size) -> str:

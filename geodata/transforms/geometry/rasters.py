@@ -16,7 +16,7 @@ from geodata.transforms.geometry.interpolation import gather, pick, resize, warp
 from geodata.transforms.geometry.maps import Map
 from geodata.transforms.geometry.motion import Sampling, Stage, Step
 from geodata.transforms.image import valid_of
-from geodata.transforms.layout import Layout, Size, all_true, empty, family
+from geodata.transforms.layout import Layout, Size, all_true, dtype_name, empty, family
 
 __all__ = ["Route", "move_rasters", "route"]
 
@@ -102,7 +102,7 @@ def _check(key: str, value: Any, rule: Rule, *, outside: bool, steps: Sequence[S
     items = value if isinstance(value, (list, tuple)) else [value]
     who = ", ".join(dict.fromkeys(step.who for step in steps if step.sampling is not None or step.fill is not None))
     for dtype in {item.dtype for item in items}:
-        text = str(dtype).removeprefix("torch.")
+        text = dtype_name(dtype)
         between = rule.sampling is not None and rule.sampling.mode != "nearest"
         if between and not dtype.is_floating_point and not key.startswith("valid"):
             raise TransformError(

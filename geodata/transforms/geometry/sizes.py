@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from geodata.errors import TransformError
-from geodata.transforms.base import Transform, check_seed
+from geodata.transforms.base import Transform, check_seed, check_share
 from geodata.transforms.draws import Draws
-from geodata.transforms.geometry.cropping import check_share, check_size, nothing_drawn, shown_size, snapped
+from geodata.transforms.geometry.cropping import check_size, nothing_drawn, shown_size, snapped
 from geodata.transforms.geometry.maps import Map
 from geodata.transforms.geometry.motion import MOVED, Change, Frame, Sampling, Step, check_multiple
 from geodata.transforms.geometry.move import Move

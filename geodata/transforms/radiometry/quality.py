@@ -13,7 +13,7 @@ from geodata.errors import BandsError, DtypeError, TransformError
 from geodata.transforms.base import Needs, Transform
 from geodata.transforms.draws import Draws
 from geodata.transforms.image import ImageTransform, check_key, valid_of
-from geodata.transforms.layout import family
+from geodata.transforms.layout import dtype_name, family
 from geodata.transforms.radiometry.products import product_of
 from geodata.transforms.radiometry.scale import finite, work_dtype
 
@@ -230,7 +230,7 @@ class FillInvalid(ImageTransform):
                 (0, 1) if image.dtype == torch.bool else (torch.iinfo(image.dtype).min, torch.iinfo(image.dtype).max)
             )
             if not (value.is_integer() and least <= value <= most):
-                dtype = str(image.dtype).removeprefix("torch.")
+                dtype = dtype_name(image.dtype)
                 raise DtypeError(f"{self.key!r} is {dtype}, which cannot hold {value:g}; call T.ToFloat() first")
         elif abs(value) > torch.finfo(image.dtype).max:
             raise DtypeError(f"{self.key!r} is {image.dtype}, which cannot hold {value:g}")

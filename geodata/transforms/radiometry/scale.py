@@ -15,7 +15,7 @@ from geodata.errors import DtypeError, TransformError
 from geodata.transforms.base import Needs, Transform
 from geodata.transforms.draws import Draws
 from geodata.transforms.image import ImageTransform, valid_of
-from geodata.transforms.layout import family
+from geodata.transforms.layout import dtype_name, family
 
 __all__ = ["Clip", "ToFloat", "finite", "per_band", "work_dtype", "zeroed"]
 
@@ -68,7 +68,7 @@ class ToFloat(Transform):
             raise TransformError(f"{key!r} is {type(image).__name__}; ToFloat works on torch tensors")
         if image.dtype.is_complex or not (self.lossy or _holds(self.dtype, image.dtype)):
             raise DtypeError(
-                f"{key!r} is {_name(image.dtype)}, which has values that {_name(self.dtype)} cannot hold; "
+                f"{key!r} is {dtype_name(image.dtype)}, which has values that {dtype_name(self.dtype)} cannot hold; "
                 "take T.ToFloat(torch.float64), or T.ToFloat(..., lossy=True) to round them"
             )
         if self.dtype == torch.float64 and image.device.type in _WITHOUT_FLOAT64:
@@ -80,12 +80,12 @@ class ToFloat(Transform):
 
     def config(self) -> dict[str, Any]:
         """Return the name of the dtype, and lossy."""
-        return {"dtype": _name(self.dtype), "lossy": self.lossy}
+        return {"dtype": dtype_name(self.dtype), "lossy": self.lossy}
 
     @property
     def effect(self) -> str:
         """Casts."""
-        return f"image* -> {_name(self.dtype)}"
+        return f"image* -> {dtype_name(self.dtype)}"
 
 
 class Clip(ImageTransform):
@@ -167,7 +167,3 @@ def _holds(target: torch.dtype, source: torch.dtype) -> bool:
         return torch.iinfo(source).max < 2 / info.eps
     other = torch.finfo(source)
     return other.eps >= info.eps and other.max <= info.max and other.smallest_normal >= info.smallest_normal
-
-
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")

@@ -13,20 +13,24 @@ from torch import Tensor
 from geodata.bands import Band, Bands
 from geodata.errors import BandsError, TransformError
 from geodata.transforms.draws import Draws
-from geodata.transforms.image import ImageTransform
-from geodata.transforms.layout import is_batch
+from geodata.transforms.image import ImageTransform, flags_of
+from geodata.transforms.layout import dtype_name, is_batch
 
 __all__ = ["BandMixing", "DropBands", "PadBands", "SelectBands", "band_mask_of", "refuse_padded", "target_bands"]
 
 
-class BandMixing(ImageTransform):
-    """Base of transforms that calculate across bands: refuses filled ones, and leaves no ``band_mask`` of the old bands."""
+class _BesideMask(ImageTransform):
+    """A transform of bands, beside which ``band_mask`` may say which of them a sample has."""
 
     def __init__(self, key: str = "image") -> None:
         super().__init__(key)
         self.mask = f"band_mask{self.suffix}"
         self.reads = (*self.reads, "key", self.mask)
         self.writes = (*self.writes, self.mask)
+
+
+class BandMixing(_BesideMask):
+    """Base of transforms that calculate across bands: refuses filled ones, and leaves no ``band_mask`` of the old bands."""
 
     def run(self, batch: Mapping[str, Any], draws: Draws) -> dict[str, Any]:
         """Change an image of which all bands are observed."""
@@ -37,14 +41,8 @@ class BandMixing(ImageTransform):
         return out
 
 
-class _Masked(ImageTransform):
+class _Masked(_BesideMask):
     """A transform of bands that keeps ``band_mask``, which bands of a sample are observed, beside the image."""
-
-    def __init__(self, key: str) -> None:
-        super().__init__(key)
-        self.mask = f"band_mask{self.suffix}"
-        self.reads = (*self.reads, "key", self.mask)
-        self.writes = (*self.writes, self.mask)
 
     def run(self, batch: Mapping[str, Any], draws: Draws) -> dict[str, Any]:
         """Change the image, and the mask of its bands with it."""
@@ -235,7 +233,7 @@ class PadBands(_Masked):
         held = torch.tensor(value, dtype=torch.float64).to(image.dtype)
         rounds = image.is_floating_point() or image.is_complex()
         if not (held.isfinite() if rounds else held.to(torch.float64) == value):
-            dtype = str(image.dtype).removeprefix("torch.")
+            dtype = dtype_name(image.dtype)
             raise TransformError(f"{self.key!r} is {dtype} and cannot hold the fill {value} of band {name!r}")
         return held.to(image.device)
 
@@ -281,16 +279,9 @@ def band_mask_of(batch: Mapping[str, Any], key: str) -> Tensor | None:
     TransformError
         If ``band_mask`` is no bool tensor of that shape.
     """
-    name = "band_mask" + key.removeprefix("image")
-    mask = batch.get(name)
-    if mask is None:
-        return None
     image: Tensor = batch[key]
-    wanted = (image.shape[0], image.shape[-3]) if is_batch(batch) else (image.shape[-3],)
-    if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.shape != wanted:
-        got = f"{mask.dtype} {tuple(mask.shape)}" if isinstance(mask, Tensor) else type(mask).__name__
-        raise TransformError(f"{name!r} is {got}; beside this {key!r} it must be bool {tuple(wanted)}")
-    return mask
+    samples = (image.shape[0],) if "band_mask" + key.removeprefix("image") in batch and is_batch(batch) else ()
+    return flags_of(batch, "band_mask", key, (*samples, image.shape[-3]))
 
 
 def refuse_padded(batch: Mapping[str, Any], key: str, *, who: str) -> None:
